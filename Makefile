@@ -1,0 +1,34 @@
+# Everything lives in .venv/; the stamp file tells when the install is older than pyproject.toml.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+ARGS ?=
+
+.PHONY: install demo test check format clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rayloop needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)  ## the whole loop on real images, from one command
+	$(BIN)/rayloop demo $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)  ## formatting, lint, strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	mkdir -p .mypy && ln -sfn .. .mypy/rayloop  # mypy wants the package's own name as its folder's
+	cd .mypy && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p rayloop.platform -p rayloop.cluster -p rayloop.serve -p rayloop.jobs -m rayloop.cli
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .mypy .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

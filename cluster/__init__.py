@@ -1,0 +1,1 @@
+"""The Ray cluster: start, connect, submit jobs, scale, describe."""

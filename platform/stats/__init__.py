@@ -1,0 +1,1 @@
+"""Mergeable profiles of tables and the drift statistics of two profiles."""

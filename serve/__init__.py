@@ -1,0 +1,1 @@
+"""What runs and stays: the edge, version apps, wire protocols, capture."""

@@ -1,0 +1,1 @@
+"""The edge: an HAProxy of ours in front of Ray Serve that picks the version of each request."""
