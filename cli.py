@@ -1,8 +1,406 @@
-"""The `rayloop` command: one thin verb each, no logic."""
+"""The `rayloop` command: one thin verb each, no logic. Rooms are imported inside the verbs, to start fast."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import update_wrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .platform.errors import InvalidInput, NotFound, RayloopError
 
-@click.group()
-def main() -> None:
+if TYPE_CHECKING:
+    from .platform.project import Project
+    from .platform.workspace import Workspace
+
+
+class Commands(click.Group):
+    """Turns every error of ours into one sentence and its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except RayloopError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rayloop")
+@click.option("--home", envvar="RAYLOOP_HOME", type=click.Path(path_type=Path), help="state of this machine [.rayloop]")
+@click.option("--address", envvar="RAYLOOP_ADDRESS", help="Ray dashboard of a running cluster [http://127.0.0.1:8265]")
+@click.pass_context
+def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     """Closes the machine-learning loop on one Ray cluster."""
+    ctx.obj = {"home": home, "address": address}
+
+
+def with_workspace(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand the verb a Workspace made of the options before it."""
+
+    @click.pass_context
+    def wrapped(ctx: click.Context, /, *arguments: Any, **options: Any) -> Any:
+        from .platform.settings import Settings
+        from .platform.workspace import Workspace
+
+        return verb(Workspace(Settings.load(**ctx.obj)), *arguments, **options)
+
+    return update_wrapper(wrapped, verb)
+
+
+def say(text: str) -> None:
+    """One line for a person."""
+    click.echo(text)
+
+
+def current_project(workspace: Workspace) -> tuple[Project, str]:
+    """The project of the working folder, remembered as it is now; and the digest of its code."""
+    from .jobs.data import remember_project
+    from .platform.project import find_project, load_project
+
+    path = find_project()
+    project = load_project(path)
+    remember_project(workspace, project, path.parent)
+    return project, workspace.projects.load(project.name)[1]
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--source", default="data.parquet", show_default=True)
+@click.option("--target", default="label", show_default=True)
+@click.option("--kind", type=click.Choice(["classification", "regression"]), default="classification")
+def init(name: str | None, source: str, target: str, kind: str) -> None:
+    """Write a commented rayloop.yaml, and its JSON Schema for editors, into this folder."""
+    from .platform.project import FILE_NAME, json_schema, parse_project, template
+
+    if Path(FILE_NAME).exists():
+        raise InvalidInput(f"{FILE_NAME} exists here already: edit it, or remove it first")
+    text = template(name or Path.cwd().name, source, target, kind)
+    parse_project(text)
+    Path(FILE_NAME).write_text(text)
+    Path("rayloop.schema.json").write_text(json.dumps(json_schema(), indent=1) + "\n")
+    say(f"wrote {FILE_NAME} and rayloop.schema.json; next: `rayloop check`")
+
+
+@main.command()
+@click.option("--schema", is_flag=True, help="print the JSON Schema of the project file instead")
+def check(schema: bool) -> None:
+    """Validate the project file, and its source's columns, target and types."""
+    from .platform.data import check_table, read_source_files
+    from .platform.project import find_project, json_schema, load_project
+
+    if schema:
+        say(json.dumps(json_schema(), indent=1))
+        return
+    path = find_project()
+    project = load_project(path)
+    rows = 0
+    for file in read_source_files(project.data.source):
+        check_table(file.table, project, file.name)
+        rows += file.table.num_rows
+    say(f"{path.name} is sound: {rows} rows, target {project.data.target!r}, {project.task.kind}")
+
+
+@main.command()
+@click.option("--cpus", type=click.IntRange(min=1), help="logical CPUs [at least 8: Ray counts, it does not bind]")
+@click.option("--gpus", type=click.IntRange(min=0), help="GPUs [those that Ray finds]")
+@click.option("--edge-host", help="interface of the edge [127.0.0.1]")
+@click.option("--edge-port", type=int, help="where predictions are asked for [8080]")
+@click.option("--mlflow-port", type=int, help="MLflow's pages [5000]")
+@click.option("--dashboard-port", type=int, help="Ray's dashboard [8265]")
+@click.option("--serve-port", type=int, help="Ray Serve's own proxy, behind the edge [8000]")
+@click.option(
+    "--attach",
+    is_flag=True,
+    help="start no Ray: bring the edge and the steward up on the cluster at --address",
+)
+@click.pass_context
+def up(ctx: click.Context, /, cpus: int | None, gpus: int | None, attach: bool, **ports: Any) -> None:
+    """Start Ray, MLflow, Serve, the edge and the steward on this machine."""
+    from .jobs import services
+    from .jobs.terminal import show_addresses
+    from .platform.settings import Settings
+
+    settings = Settings.load(**ctx.obj, **ports)
+    if attach:
+        services.attach(settings)
+    else:
+        services.up(settings, cpus=cpus, gpus=gpus, say=say)
+    show_addresses(Settings.load(**ctx.obj))
+
+
+@main.command()
+@with_workspace
+def down(workspace: Workspace) -> None:
+    """End everything that `up` started; data, models and the ledger stay."""
+    from .jobs import services
+
+    services.down(workspace.settings)
+    say("everything is down")
+
+
+@main.command()
+@with_workspace
+def status(workspace: Workspace) -> None:
+    """Show the cluster, the endpoints and the open pipeline runs."""
+    from .cluster import Cluster
+    from .jobs.terminal import show_status
+
+    show_status(workspace, Cluster.connect(settings=workspace.settings).status())
+
+
+@main.command()
+@click.option("--cpus", type=int, help="logical CPUs in all")
+@click.option("--gpus", type=int, help="GPUs in all")
+@with_workspace
+def scale(workspace: Workspace, cpus: int | None, gpus: int | None) -> None:
+    """Bring the cluster to a size."""
+    from .cluster import Cluster
+
+    now = Cluster.connect(settings=workspace.settings).scale(cpus=cpus, gpus=gpus)
+    say(f"{now.cpus:g} CPUs and {now.gpus:g} GPUs on {len(now.nodes)} node(s)")
+
+
+@main.group()
+def data() -> None:
+    """Snapshots of the project's data."""
+
+
+@data.command("add")
+@with_workspace
+def data_add(workspace: Workspace) -> None:
+    """Make a snapshot of the project's source as it is now."""
+    from .jobs.data import add_data
+
+    project, _ = current_project(workspace)
+    added = add_data(workspace, project)
+    manifest = added.snapshot.manifest
+    word = "new" if added.is_new else "known"
+    say(f"{word} snapshot {added.snapshot.digest[:12]}: {manifest.rows} rows in {len(manifest.files)} file(s)")
+
+
+@data.command("list")
+@with_workspace
+def data_list(workspace: Workspace) -> None:
+    """List the project's snapshots, oldest first."""
+    from .jobs.terminal import show_snapshots
+    from .platform.project import find_project, load_project
+
+    show_snapshots(workspace.projects.snapshots(load_project(find_project()).name))
+
+
+def _train_like(workspace: Workspace, module: str, snapshot: str | None) -> None:
+    from .jobs.data import add_data
+    from .jobs.remote import run_remote
+    from .jobs.terminal import show_version
+
+    project, code = current_project(workspace)
+    if snapshot is None:
+        snapshot = add_data(workspace, project).snapshot.digest
+    show_version(project, run_remote(workspace, module, ["--snapshot", snapshot], say, code))
+
+
+@main.command()
+@click.option("--snapshot", help="digest of a snapshot [the source as it is now]")
+@with_workspace
+def train(workspace: Workspace, snapshot: str | None) -> None:
+    """Train, validate against the champion, register."""
+    _train_like(workspace, "train", snapshot)
+
+
+@main.command()
+@click.option("--snapshot", help="digest of a snapshot [the source as it is now]")
+@with_workspace
+def tune(workspace: Workspace, snapshot: str | None) -> None:
+    """Search settings, register the best trial."""
+    _train_like(workspace, "tune", snapshot)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--version", type=int, help="[the newest]")
+@click.option("--snapshot", help="digest of a snapshot [the newest]")
+@with_workspace
+def validate(workspace: Workspace, name: str, version: int | None, snapshot: str | None) -> None:
+    """Hold a registered version against its gates again, beside today's champion."""
+    from .jobs.serving import validate_again
+    from .jobs.terminal import show_verdict
+
+    verdict = validate_again(workspace, name, version, snapshot)
+    show_verdict(verdict)
+    sys.exit(0 if verdict.passed else 1)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--version", type=int, help="[the newest]")
+@click.option("--force", metavar="REASON", help="serve a version that has not passed its gates; kept in the ledger")
+@with_workspace
+def deploy(workspace: Workspace, name: str, version: int | None, force: str | None) -> None:
+    """Bring a version up behind the edge."""
+    from .jobs import serving
+
+    serving.deploy(workspace, name, version, say, force)
+    say(f"ask it: {workspace.settings.edge_url}/v2/models/{name}/infer")
+
+
+@main.command()
+@click.argument("name")
+@click.argument("version", type=int)
+@with_workspace
+def undeploy(workspace: Workspace, name: str, version: int) -> None:
+    """Take a version without traffic down."""
+    from .jobs import serving
+
+    serving.undeploy(workspace, name, version)
+    say(f"{name} v{version} is drained and taken down")
+
+
+@main.command()
+@click.argument("name")
+@click.argument("shares", nargs=-1)
+@click.option("--reason", default="by hand", show_default=True, help="kept in the ledger")
+@with_workspace
+def split(workspace: Workspace, name: str, shares: tuple[str, ...], reason: str) -> None:
+    """Part an endpoint's traffic over versions, in percent: `rayloop split digits 3=90 4=10`."""
+    from .jobs import serving
+    from .jobs.terminal import describe_split
+
+    say(describe_split(serving.set_split(workspace, name, shares, reason)))
+
+
+@main.command()
+@click.argument("name")
+@click.option("--reason", default="by hand", show_default=True, help="kept in the ledger")
+@with_workspace
+def rollback(workspace: Workspace, name: str, reason: str) -> None:
+    """Give all traffic back to the version that had it before."""
+    from .jobs import serving
+    from .jobs.terminal import describe_split
+
+    say(describe_split(serving.roll_back(workspace, name, reason)))
+
+
+@main.command()
+@click.argument("name")
+@click.option("--version", type=int, help="[the one with most traffic]")
+@click.option("--since", type=float, help="begin of the window, seconds since 1970 [monitor.window_minutes ago]")
+@click.option("--until", type=float, help="end of the window, seconds since 1970 [now]")
+@with_workspace
+def drift(workspace: Workspace, name: str, version: int | None, since: float | None, until: float | None) -> None:
+    """Hold captured predictions against the version's reference; a drift verdict fires the trigger."""
+    from .jobs.remote import run_remote
+    from .jobs.terminal import show_drift
+
+    options = {"--version": version, "--since": since, "--until": until}
+    arguments = [str(part) for key, value in options.items() if value is not None for part in (key, value)]
+    show_drift(run_remote(workspace, "drift", [name, *arguments], say))
+
+
+@main.command()
+@click.argument("name")
+@click.option("--reason", default="by hand", show_default=True)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="follow the run to its end")
+@with_workspace
+def retrain(workspace: Workspace, name: str, reason: str, wait: bool) -> None:
+    """Start a pipeline run: snapshot, train, validate, register, canary, promote or roll back."""
+    from .jobs.serving import project_of
+    from .jobs.terminal import follow_pipeline
+
+    run = workspace.pipelines.create(project_of(workspace, name).name, "manual", reason)
+    say(f"pipeline run {run.id}")
+    if wait:
+        sys.exit(follow_pipeline(workspace, run.id, say))
+
+
+@main.group()
+def pipeline() -> None:
+    """Pipeline runs."""
+
+
+@pipeline.command("list")
+@with_workspace
+def pipeline_list(workspace: Workspace) -> None:
+    """List pipeline runs, oldest first."""
+    from .jobs.terminal import show_pipelines
+
+    show_pipelines(workspace.pipelines.runs())
+
+
+@pipeline.command("show")
+@click.argument("run_id")
+@click.option("--follow", is_flag=True, help="wait until it ends")
+@with_workspace
+def pipeline_show(workspace: Workspace, run_id: str, follow: bool) -> None:
+    """Show a run and its steps."""
+    from .jobs.terminal import follow_pipeline, show_pipeline
+
+    if follow:
+        sys.exit(follow_pipeline(workspace, run_id, say))
+    show_pipeline(workspace.pipelines.get(run_id), workspace.pipelines.steps(run_id))
+
+
+@main.command()
+@click.argument("name")
+@with_workspace
+def versions(workspace: Workspace, name: str) -> None:
+    """List a model's versions, their verdicts and their traffic."""
+    from .jobs.terminal import show_versions
+
+    if not workspace.registry.versions(name):
+        raise NotFound(f"no model {name!r} is registered")
+    show_versions(workspace, name)
+
+
+@main.command()
+@click.argument("job")
+@click.option("--follow", "-f", is_flag=True)
+@with_workspace
+def logs(workspace: Workspace, job: str, follow: bool) -> None:
+    """Print a job's whole output."""
+    from .cluster import Cluster
+
+    for line in Cluster.connect(settings=workspace.settings).logs(job, follow=follow):
+        say(line)
+
+
+@main.group()
+def ledger() -> None:
+    """The audit log."""
+
+
+@ledger.command("show")
+@with_workspace
+def ledger_show(workspace: Workspace) -> None:
+    """Print every entry, oldest first."""
+    from .jobs.terminal import show_ledger
+
+    show_ledger(workspace.ledger.entries())
+
+
+@ledger.command("verify")
+@with_workspace
+def ledger_verify(workspace: Workspace) -> None:
+    """Check the chain of hashes."""
+    entries, fault = workspace.ledger.entries(), workspace.ledger.first_fault()
+    if fault is not None:
+        raise InvalidInput(f"the ledger was changed: entry {fault} of {len(entries)} does not fit the one before it")
+    say(f"{len(entries)} entries, unchanged; the last digest is {entries[-1].digest if entries else 'none'}")
+
+
+@main.command()
+@click.option("--exit", "exit_after", is_flag=True, help="end everything afterwards instead of waiting for Ctrl-C")
+@click.option("--folder", type=click.Path(path_type=Path), help="where the demo's project lies [a new folder]")
+@click.pass_context
+def demo(ctx: click.Context, exit_after: bool, folder: Path | None) -> None:
+    """Run the whole loop on real images of digits: train, serve, drift, retrain, canary, promote."""
+    from .jobs.demo import run_demo
+
+    run_demo(ctx.obj["home"], folder, exit_after)

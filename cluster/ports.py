@@ -1,0 +1,45 @@
+"""Which ports of this machine are free, and who holds the others."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+import psutil
+
+from ..platform.errors import Conflict
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(host: str, port: int) -> bool:
+    """True where a server could listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def require_free_ports(host: str, ports: Mapping[str, int]) -> None:
+    """Raise Conflict for the first busy port; `ports` maps the name of its setting to its number."""
+    for name, port in ports.items():
+        if not is_free(host, port):
+            raise Conflict(f"port {port} ({name}) is in use{_holder(port)}: set {name} to another port")
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except psutil.Error:
+        pass  # other users' processes stay unnamed
+    return ""

@@ -1,0 +1,63 @@
+"""Measures a version on held-out rows beside the champion, and judges it by the project's gates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from ..platform.data import Snapshot
+from ..platform.model.artifact import LoadedModel, load_artifact
+from ..platform.project import Project
+from ..platform.registry import ModelVersion
+from ..platform.registry.registry import CHAMPION
+from ..platform.validate import Verdict, judge
+from ..platform.workspace import Workspace
+from .report import say
+from .training.artifact import LoggedModel
+from .training.data import encode_rows, part_tables
+from .training.loop import measure
+
+
+def validate_artifact(workspace: Workspace, project: Project, snapshot: Snapshot, artifact: str) -> Verdict:
+    """Judge an artifact on the snapshot's test rows, beside the champion on the same rows."""
+    champion = workspace.registry.alias(project.name, CHAMPION)
+    challenger_metrics = _measure(load_artifact(artifact), snapshot, project)
+    champion_metrics: dict[str, float] = {}
+    if champion is not None:
+        source = workspace.registry.version(project.name, champion).artifact
+        champion_metrics = _measure(load_artifact(source), snapshot, project)
+    rows = part_tables(snapshot, project)["test"].num_rows
+    gates = project.validate_.gates
+    return judge(gates, challenger_metrics, champion, champion_metrics, snapshot.digest, rows)
+
+
+def register_with_verdict(
+    workspace: Workspace, project: Project, logged: LoggedModel, verdict: Verdict, snapshot: Snapshot
+) -> ModelVersion:
+    """Register a logged model with its verdict; a version that failed its gates is kept, and can't be served."""
+    tags = {
+        "rayloop.sha256": logged.sha256,
+        "rayloop.snapshot": snapshot.digest,
+        "rayloop.plan": json.dumps(asdict(logged.plan)),
+        "rayloop.validation": "passed" if verdict.passed else "failed",
+    }
+    version = workspace.registry.register(project.name, logged.model_uri, logged.run_id, tags)
+    store_verdict(workspace, version, verdict)
+    return version
+
+
+def store_verdict(workspace: Workspace, version: ModelVersion, verdict: Verdict) -> None:
+    """Keep verdict and evidence with the version: in SQL, in MLflow, and one line for each gate in the output."""
+    workspace.verdicts.add(version.model, version.version, verdict.passed, verdict.evidence())
+    state = "passed" if verdict.passed else "failed"
+    tags = {"rayloop.validation": state}
+    tags |= {f"rayloop.gate.{place}": gate.reason for place, gate in enumerate(verdict.gates)}
+    workspace.registry.tag(version.model, version.version, tags)
+    for gate in verdict.gates:
+        say(f"gate {'kept' if gate.passed else 'BROKEN'}: {gate.reason}")
+    say(f"{version.model} v{version.version}: validation {state} on {verdict.rows} held-out rows")
+
+
+def _measure(model: LoadedModel, snapshot: Snapshot, project: Project) -> dict[str, float]:
+    test = part_tables(snapshot, project)["test"]
+    return measure(model.task, model.module, encode_rows(model.task, model.schema, test))

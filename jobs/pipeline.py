@@ -1,0 +1,221 @@
+"""The pipeline job: snapshot, train, register, deploy, canary, promote or roll back; each step is a durable row."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+import ray
+
+from ..platform.project import Project
+from ..platform.registry.registry import CHALLENGER, CHAMPION
+from ..platform.rollout import ArmCounts, CanaryDecision, decide
+from ..platform.settings import Settings
+from ..platform.state import Deployment, PipelineRun
+from ..platform.traffic.captured import Window, count_answers
+from ..platform.workspace import Workspace
+from ..serve.versions import deploy_version, remove_version
+from .data import add_data
+from .report import run_job, say
+from .train import train
+from .tune import tune
+
+WATCH_PERIOD_S = 0.5
+WHOLE = 10_000  # a weight of 100 %
+
+Output = dict[str, Any]
+
+
+class Stop(Exception):
+    """A step found that the run ends here, in `state`, for `reason`."""
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(state, reason)
+        self.state, self.reason = state, reason
+
+
+class Pipeline:
+    """One pipeline run. Steps that are done are not done again; one that was cut off is, and comes to the same end."""
+
+    def __init__(self, workspace: Workspace, run: PipelineRun) -> None:
+        self._workspace = workspace
+        self._run = run
+        project, _ = workspace.projects.load(run.project)
+        self._project: Project = project
+        self._done: dict[str, Output] = {}
+
+    def execute(self) -> Mapping[str, Any]:
+        """Walk the steps to the end; returns the run's end state and what the steps gave."""
+        pipelines = self._workspace.pipelines
+        if self._run.has_ended:
+            return {"run": self._run.id, "state": self._run.state, "reason": "it ended before"}
+        steps: list[Callable[[], Output]] = [
+            self.snapshot,
+            self.train,
+            self.deploy,
+            self.canary,
+            self.promote,
+        ]
+        try:
+            for position, step in enumerate(steps):
+                self._done[step.__name__] = self._once(step, position)
+            state, reason = "promoted", str(self._done["canary"]["reason"])
+        except Stop as stop:
+            state, reason = stop.state, stop.reason
+        pipelines.set_state(self._run.id, state, reason=reason)
+        say(f"pipeline run {self._run.id} ended: {state}, {reason}")
+        return {"run": self._run.id, "state": state, "reason": reason, "steps": self._done}
+
+    def snapshot(self) -> Output:
+        """Take in the rows that are labelled now; without new ones there is nothing to learn."""
+        added = add_data(self._workspace, self._project)
+        rows = added.snapshot.manifest.rows
+        champion = self._workspace.registry.alias(self._project.name, CHAMPION)
+        if champion is not None:
+            tags = self._workspace.registry.version(self._project.name, champion).tags
+            if tags.get("rayloop.snapshot") == added.snapshot.digest:
+                raise Stop("rejected", f"no labelled rows are new since champion v{champion} was trained")
+        return {"digest": added.snapshot.digest, "rows": rows, "champion": champion}
+
+    def train(self) -> Output:
+        """Train (or search) on the new snapshot, and validate against the champion on its held-out rows."""
+        digest = self._done["snapshot"]["digest"]
+        key = f"{self._run.id}-train"
+        project = self._as_champion()
+        work = tune if project.retrain.search else train
+        output = dict(work(self._workspace, project, digest, key))
+        if not output["passed"]:
+            raise Stop("rejected", f"v{output['version']} broke a gate")
+        return output
+
+    def deploy(self) -> Output:
+        """Bring the challenger up beside the champion, without traffic."""
+        version = int(self._done["train"]["version"])
+        registry = self._workspace.registry
+        artifact = registry.version(self._project.name, version).artifact
+        wanted = Deployment(self._project.endpoint, version, artifact, serve_options(self._project))
+        deploy_version(self._workspace, wanted, say)
+        registry.move_alias(self._project.name, CHALLENGER, version, f"pipeline run {self._run.id}")
+        return {"version": version, "artifact": artifact}
+
+    def canary(self) -> Output:
+        """Give the challenger its share and watch both until the counts decide."""
+        challenger, champion = int(self._done["deploy"]["version"]), self._champion_in_traffic()
+        if champion is None or champion == challenger:
+            return {"reason": "there was no champion to compare with", "answers": 0}
+        canary = self._project.serve.canary
+        weight = round(canary.share / 100 * WHOLE)
+        split = self._workspace.endpoints.set_split(
+            self._project.endpoint,
+            {champion: WHOLE - weight, challenger: weight},
+            f"canary of {self._run.id}",
+        )
+        say(f"canary: v{challenger} gets {canary.share:g} % (revision {split.revision})")
+        decision, counts = self._watch(champion, challenger)
+        if decision.action != "promote":
+            self._roll_back(champion, challenger, decision)
+        return {"champion": champion, "reason": decision.reason, "answers": counts.answers}
+
+    def promote(self) -> Output:
+        """All traffic to the challenger; the old champion stays warm for a rollback, older versions go."""
+        version = int(self._done["deploy"]["version"])
+        promote_version(self._workspace, self._project, version, f"pipeline run {self._run.id}")
+        previous = self._done["canary"].get("champion")
+        for found in self._workspace.endpoints.deployments(self._project.endpoint):
+            if found.version not in {version, previous}:
+                remove_version(self._workspace, found.endpoint, found.version)
+        return {"version": version, "previous": previous}
+
+    def _once(self, step: Callable[[], Output], position: int) -> Output:
+        pipelines, name = self._workspace.pipelines, step.__name__
+        known = pipelines.begin_step(self._run.id, name, position)
+        if known is not None and known.ended_s is not None:
+            say(f"step {name}: done before")
+            return dict(known.output)
+        say(f"step {name}")
+        began_s = time.monotonic()
+        output = step() | {"wall_s": round(time.monotonic() - began_s, 2)}
+        pipelines.end_step(self._run.id, name, output)
+        return output
+
+    def _as_champion(self) -> Project:
+        """The project with the settings that the champion was trained with, which a search may have chosen."""
+        champion = self._done["snapshot"]["champion"]
+        if champion is None or self._project.retrain.search:
+            return self._project
+        tags = self._workspace.registry.version(self._project.name, int(champion)).tags
+        plan = json.loads(tags.get("rayloop.plan", "{}"))
+        names = ("learning_rate", "weight_decay", "batch_size", "epochs")
+        chosen = {name: plan[name] for name in names if name in plan}
+        task = self._project.task.model_copy(update={"params": plan.get("params", self._project.task.params)})
+        settings = self._project.train.model_copy(update=chosen)
+        return self._project.model_copy(update={"train": settings, "task": task})
+
+    def _champion_in_traffic(self) -> int | None:
+        variants = [
+            split.variants for split in self._workspace.endpoints.splits() if split.endpoint == self._project.endpoint
+        ]
+        if not variants:
+            return None
+        return max(variants[0], key=lambda variant: variant.weight).version
+
+    def _watch(self, champion: int, challenger: int) -> tuple[CanaryDecision, ArmCounts]:
+        steps = {step.name: step for step in self._workspace.pipelines.steps(self._run.id)}
+        began_s = steps["canary"].started_s  # of the first attempt: what was seen before a restart counts
+        said = ""
+        while True:
+            counts = [self._count(version, began_s) for version in (champion, challenger)]
+            decision = decide(counts[0], counts[1], time.time() - began_s, self._project.serve.canary)
+            if decision.action != "watch":
+                say(f"canary: {decision.action.replace('_', ' ')}, {decision.reason}")
+                return decision, counts[1]
+            if decision.reason != said:
+                said = decision.reason
+                say(f"canary: {said}")
+            time.sleep(WATCH_PERIOD_S)
+
+    def _count(self, version: int, since_s: float) -> ArmCounts:
+        store, window = self._workspace.store, Window(since_s, time.time() + 1)
+        return ArmCounts(*count_answers(store.filesystem, store.path(""), self._project.endpoint, version, window))
+
+    def _roll_back(self, champion: int, challenger: int, decision: CanaryDecision) -> None:
+        workspace, endpoint = self._workspace, self._project.endpoint
+        workspace.endpoints.set_split(endpoint, {champion: WHOLE}, decision.reason)
+        workspace.registry.move_alias(self._project.name, CHALLENGER, None, decision.reason)
+        remove_version(workspace, endpoint, challenger)
+        state = "rolled_back" if decision.action == "roll_back" else "inconclusive"
+        raise Stop(state, decision.reason)
+
+
+def promote_version(workspace: Workspace, project: Project, version: int, reason: str) -> None:
+    """Give a deployed version all traffic and make it the champion."""
+    workspace.endpoints.set_split(project.endpoint, {version: WHOLE}, reason)
+    workspace.registry.move_alias(project.name, CHAMPION, version, reason)
+    if workspace.registry.alias(project.name, CHALLENGER) == version:
+        workspace.registry.move_alias(project.name, CHALLENGER, None, reason)
+
+
+def serve_options(project: Project) -> dict[str, Any]:
+    """How a version of the project is deployed."""
+    return {"replicas": project.serve.replicas, "cpus": project.serve.cpus, "gpus": project.serve.gpus}
+
+
+@click.command()
+@click.argument("run_id")
+def main(run_id: str) -> None:
+    """Execute a pipeline run, or take it up where it stopped."""
+
+    def work() -> Mapping[str, Any]:
+        workspace = Workspace(Settings.load())
+        run = workspace.pipelines.get(run_id)
+        ray.init(log_to_driver=True, configure_logging=False)
+        return Pipeline(workspace, run).execute()
+
+    run_job(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What a person does with versions: deploy, split, roll back, validate again; each checks first and says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..platform.errors import Conflict, InvalidInput, NotFound
+from ..platform.project import Project
+from ..platform.state import Deployment
+from ..platform.traffic import Split
+from ..platform.validate import Verdict
+from ..platform.workspace import Workspace
+from ..serve.versions import deploy_version, remove_version
+from .evaluate import store_verdict, validate_artifact
+from .pipeline import WHOLE, promote_version, serve_options
+
+Say = Callable[[str], None]
+
+
+def deploy(workspace: Workspace, name: str, version: int | None, say: Say, force: str | None = None) -> Deployment:
+    """Bring a version of an endpoint up; the first one of an endpoint gets all traffic and is the champion.
+
+    Raises NotFound for an unknown endpoint or version, Conflict for one that has not passed its gates
+    (`force` gives a reason to serve it all the same; it is kept in the ledger).
+    """
+    project = project_of(workspace, name)
+    versions = workspace.registry.versions(project.name)
+    if not versions:
+        raise NotFound(f"no model {project.name!r} is registered: run `rayloop train` first")
+    number = version if version is not None else versions[-1].version
+    found = workspace.registry.version(project.name, number)
+    verdict = workspace.verdicts.latest(project.name, number)
+    if verdict is None or not verdict.passed:
+        why = "was never validated" if verdict is None else "broke a gate"
+        if force is None:
+            raise Conflict(f"{project.name} v{number} {why}: it may not be served; `rayloop validate` says more")
+        workspace.ledger.record("force-deploy", f"{name}/{number}", {"why_not": why, "reason": force})
+    wanted = Deployment(name, number, found.artifact, serve_options(project))
+    deploy_version(workspace, wanted, say)
+    if all(split.endpoint != name for split in workspace.endpoints.splits()):
+        promote_version(workspace, project, number, "first version of the endpoint")
+        say(f"{name} v{number} is the champion and has all traffic")
+    else:
+        say(f"{name} v{number} is up without traffic: `rayloop split {name} ...` gives it some")
+    return wanted
+
+
+def set_split(workspace: Workspace, name: str, shares: Sequence[str], reason: str) -> Split:
+    """Part an endpoint's traffic, such as `3=90 4=10`. A version with all of it is the champion."""
+    project = project_of(workspace, name)
+    if not shares:
+        raise InvalidInput("name at least one share, such as 3=90")
+    asked = Split.parse(name, shares, revision=1)
+    weights = {variant.version: variant.weight for variant in asked.variants if variant.weight}
+    if list(weights.values()) == [WHOLE]:
+        promote_version(workspace, project, next(iter(weights)), reason)
+        return workspace.endpoints.split(name)
+    return workspace.endpoints.set_split(name, weights, reason)
+
+
+def roll_back(workspace: Workspace, name: str, reason: str) -> Split:
+    """Give all traffic back to the version that had it before."""
+    project = project_of(workspace, name)
+    weights = workspace.endpoints.previous_weights(name)
+    promote_version(workspace, project, next(iter(weights)), reason)
+    return workspace.endpoints.split(name)
+
+
+def undeploy(workspace: Workspace, name: str, version: int) -> None:
+    """Take a version without traffic down. Raises NotFound, or Conflict while it has traffic."""
+    if all(found.version != version for found in workspace.endpoints.deployments(name)):
+        raise NotFound(f"{name} version {version} is not deployed")
+    remove_version(workspace, name, version)
+
+
+def project_of(workspace: Workspace, endpoint: str) -> Project:
+    """The project that serves under an endpoint's name. Raises NotFound."""
+    project, _ = workspace.projects.load(workspace.projects.named_by_endpoint(endpoint))
+    return project
+
+
+def validate_again(workspace: Workspace, name: str, version: int | None, digest: str | None) -> Verdict:
+    """Judge a registered version anew, beside today's champion, and store the verdict with it."""
+    project = project_of(workspace, name)
+    versions = workspace.registry.versions(project.name)
+    if not versions:
+        raise NotFound(f"no model {project.name!r} is registered: run `rayloop train` first")
+    found = workspace.registry.version(project.name, versions[-1].version if version is None else version)
+    verdict = validate_artifact(workspace, project, workspace.snapshot(project.name, digest), found.artifact)
+    store_verdict(workspace, found, verdict)
+    return verdict

@@ -1,0 +1,184 @@
+"""What a person sees in a terminal: tables and one-line descriptions; it reads values and decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..cluster import ClusterStatus
+from ..platform.project import Project
+from ..platform.registry.registry import CHAMPION
+from ..platform.settings import Settings
+from ..platform.state import Entry, PipelineRun, SnapshotRecord, Step
+from ..platform.stats import DriftReport
+from ..platform.traffic import Split
+from ..platform.validate import Verdict
+from ..platform.workspace import Workspace
+
+console = Console(highlight=False)
+
+MOST_DRIFT_ROWS = 15
+FOLLOW_PERIOD_S = 0.3
+
+
+def make_table(*columns: str, title: str | None = None) -> Table:
+    """An empty table in the house's look; a column whose name begins with `>` is right-aligned."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return table
+
+
+def clock(at_s: float | None) -> str:
+    """A moment in UTC, to the second."""
+    return "" if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def describe_split(split: Split) -> str:
+    """One line such as `digits: v4 10 %, v3 90 % (revision 7)`."""
+    parts = [f"v{variant.version} {variant.weight / 100:g} %" for variant in split.variants if variant.weight]
+    return f"{split.endpoint}: {', '.join(parts)} (revision {split.revision})"
+
+
+def show_addresses(settings: Settings) -> None:
+    """Where everything is."""
+    table = make_table("", "")
+    table.show_header = False
+    table.add_row("predictions", f"{settings.edge_url}/v2/models/<name>/infer")
+    table.add_row("MLflow", settings.tracking_uri)
+    table.add_row("Ray dashboard", settings.address)
+    table.add_row("state", str(settings.home))
+    console.print(table)
+
+
+def show_status(workspace: Workspace, status: ClusterStatus) -> None:
+    """The cluster's size, what is served, and what is under way."""
+    console.print(f"Ray at {status.address}: {status.cpus:g} CPUs, {status.gpus:g} GPUs, {len(status.nodes)} node(s)")
+    deployed: dict[str, list[int]] = {}
+    for found in workspace.endpoints.deployments():
+        deployed.setdefault(found.endpoint, []).append(found.version)
+    splits = {split.endpoint: split for split in workspace.endpoints.splits()}
+    for name in sorted(deployed):
+        idle = ", ".join(f"v{version}" for version in deployed[name])
+        console.print(f"{describe_split(splits[name]) if name in splits else name}; deployed: {idle}")
+    for run in workspace.pipelines.runs():
+        if not run.has_ended:
+            console.print(f"pipeline run {run.id}: {run.state} ({run.trigger}: {run.reason})")
+
+
+def show_snapshots(records: Sequence[SnapshotRecord]) -> None:
+    """Snapshots, oldest first."""
+    table = make_table("snapshot", ">rows", "made (UTC)")
+    for record in records:
+        table.add_row(record.digest[:12], str(record.rows), clock(record.created_s))
+    console.print(table)
+
+
+def show_version(project: Project, result: Mapping[str, Any]) -> None:
+    """The version that a training gave, and its held-out metrics."""
+    table = make_table("metric", ">held-out rows")
+    for name, value in result["metrics"].items():
+        table.add_row(name, f"{value:.4f}")
+    console.print(table)
+    state = "passed its gates" if result["passed"] else "BROKE a gate and may not be served"
+    console.print(f"{project.name} v{result['version']} {state}; artifact SHA-256 {result['sha256'][:16]}")
+    if result["passed"]:
+        console.print(f"next: `rayloop deploy {project.endpoint} --version {result['version']}`")
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """A version's metrics beside the champion's, and its gates."""
+    champion = "champion" if verdict.champion is None else f"champion v{verdict.champion}"
+    table = make_table("metric", ">this version", f">{champion}")
+    for name, value in verdict.metrics.items():
+        other = verdict.champion_metrics.get(name)
+        table.add_row(name, f"{value:.4f}", "" if other is None else f"{other:.4f}")
+    console.print(table)
+    for gate in verdict.gates:
+        console.print(f"{'kept  ' if gate.passed else 'BROKEN'} {gate.reason}")
+
+
+def show_drift(result: Mapping[str, Any], most: int = MOST_DRIFT_ROWS) -> None:
+    """The columns that moved most, the verdict, and the run that it started."""
+    values = {k: v for k, v in result["report"].items() if k not in {"window", "version"}}
+    report = DriftReport.from_dict(values)
+    table = make_table("column", ">PSI", ">KL", ">KS", ">p adjusted", "verdict")
+    for column in sorted(report.columns, key=lambda found: -(found.psi or 0.0))[:most]:
+        numbers = [_number(value) for value in (column.psi, column.kl, column.ks)]
+        table.add_row(column.column, *numbers, f"{column.adjusted_p:.2g}", column.verdict)
+    console.print(table)
+    if len(report.columns) > most:
+        console.print(f"… and {len(report.columns) - most} columns that moved less")
+    console.print(f"{report.verdict} on {report.current_rows} rows: {report.reason}")
+    if result["pipeline_run"]:
+        console.print(f"follow it: `rayloop pipeline show {result['pipeline_run']} --follow`")
+
+
+def show_pipelines(runs: Sequence[PipelineRun]) -> None:
+    """Runs, oldest first."""
+    table = make_table("run", "trigger", "state", "began (UTC)", "reason")
+    for run in runs:
+        table.add_row(run.id, run.trigger, run.state, clock(run.created_s), run.reason)
+    console.print(table)
+
+
+def show_pipeline(run: PipelineRun, steps: Sequence[Step]) -> None:
+    """A run and its steps."""
+    console.print(f"{run.id}: {run.state} ({run.trigger}: {run.reason})")
+    table = make_table("step", ">seconds", "result")
+    for step in steps:
+        seconds = "" if step.ended_s is None else f"{step.ended_s - step.started_s:.1f}"
+        table.add_row(step.name, seconds, _brief(step.output) if step.ended_s else "under way")
+    console.print(table)
+
+
+def follow_pipeline(workspace: Workspace, run_id: str, say: Callable[[str], None]) -> int:
+    """Say each step as it ends, until the run has ended; returns the exit code: 0 where it promoted."""
+    said: set[str] = set()
+    while True:
+        run = workspace.pipelines.get(run_id)
+        for step in workspace.pipelines.steps(run_id):
+            if step.ended_s is not None and step.name not in said:
+                said.add(step.name)
+                say(f"{step.name}: {_brief(step.output)} ({step.ended_s - step.started_s:.1f} s)")
+        if run.has_ended:
+            say(f"{run.id} ended: {run.state}")
+            return 0 if run.state == "promoted" else 1
+        time.sleep(FOLLOW_PERIOD_S)
+
+
+def show_versions(workspace: Workspace, model: str) -> None:
+    """Versions of a model with their verdicts and traffic."""
+    shares = {v.version: v.weight / 100 for split in workspace.endpoints.splits() for v in split.variants}
+    champion = workspace.registry.alias(model, CHAMPION)
+    table = make_table(">version", "validation", ">traffic", "alias", "run", "SHA-256")
+    for found in workspace.registry.versions(model):
+        verdict = workspace.verdicts.latest(model, found.version)
+        state = "never" if verdict is None else ("passed" if verdict.passed else "failed")
+        share = f"{shares[found.version]:g} %" if found.version in shares else ""
+        alias = CHAMPION if found.version == champion else ""
+        sha256 = found.tags.get("rayloop.sha256", "")[:12]
+        table.add_row(str(found.version), state, share, alias, found.run_id[:12], sha256)
+    console.print(table)
+
+
+def show_ledger(entries: Sequence[Entry]) -> None:
+    """Every entry of the audit log."""
+    table = make_table(">seq", "at (UTC)", "actor", "action", "subject", "detail")
+    for entry in entries:
+        table.add_row(str(entry.seq), clock(entry.at_s), entry.actor, entry.action, entry.subject, _brief(entry.detail))
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _brief(values: Mapping[str, Any], most: int = 110) -> str:
+    shown = ", ".join(f"{key} {value}" for key, value in values.items() if not isinstance(value, dict))
+    return shown if len(shown) <= most else shown[: most - 1] + "…"

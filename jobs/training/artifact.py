@@ -1,0 +1,67 @@
+"""Turns trained weights into a logged model: module, schema, reference profile, hash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from ...platform.data import Snapshot
+from ...platform.model.artifact import LoadedModel, save_artifact
+from ...platform.model.monitored import as_monitored
+from ...platform.model.schema import Schema, table_columns
+from ...platform.model.task import find_task
+from ...platform.project import Project
+from ...platform.registry import Tracker
+from ...platform.registry.tracker import temporary_folder
+from ...platform.stats import Profile, fit_binnings, profile_table
+from .data import part_tables
+from .loop import Plan, build_module
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """A model in MLflow that is not registered yet."""
+
+    run_id: str
+    model_uri: str
+    sha256: str
+    plan: Plan
+
+
+def log_artifact(
+    tracker: Tracker,
+    project: Project,
+    schema: Schema,
+    plan: Plan,
+    weights: Mapping[str, Tensor],
+    snapshot: Snapshot,
+) -> LoggedModel:
+    """Build the artifact from weights and log it to the run; the code of a user's task goes along."""
+    task = find_task(project.task.use, Path.cwd())
+    module = build_module(task, schema, plan)
+    module.load_state_dict(dict(weights))
+    module.eval()
+    model = LoadedModel(schema, task, module, schema.signature(), "")
+    profile = reference_profile(model, snapshot, project)
+    with temporary_folder() as scratch:
+        folder = Path(scratch) / "artifact"
+        sha256 = save_artifact(folder, module, schema, project.task.use, plan.params, profile, Path.cwd())
+        uri = tracker.log_model(folder, model.signature, sha256)
+    return LoggedModel(tracker.run_id, uri, sha256, plan)
+
+
+def reference_profile(model: LoadedModel, snapshot: Snapshot, project: Project) -> Profile:
+    """What drift is measured against: rows that no training step saw, and the model's answers to them.
+
+    Answers to training rows are better than any the model will give again, and would look like drift later.
+    """
+    tables = part_tables(snapshot, project)
+    unseen = pa.concat_tables([tables["validation"], tables["test"]])
+    answers = model.predict(table_columns(unseen, [feature.name for feature in model.schema.features]))
+    monitored = as_monitored(model.schema, unseen, np.asarray(answers["prediction"]))
+    return profile_table(monitored, fit_binnings(monitored))

@@ -1,0 +1,52 @@
+"""A snapshot's rows as tensors, part by part; it knows torch and no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from ...platform.data import PARTS, Snapshot, assign_parts
+from ...platform.data.split import Part
+from ...platform.model.schema import Schema, table_columns
+from ...platform.model.task import Batch, Inputs, Task
+from ...platform.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Encoded rows of one part, whole in memory; every tensor has the rows as its first axis."""
+
+    inputs: Inputs
+    target: Tensor
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self.target)
+
+    def to(self, device: torch.device) -> Rows:
+        """The same rows on another device."""
+        return Rows({name: tensor.to(device) for name, tensor in self.inputs.items()}, self.target.to(device))
+
+    def take(self, places: Tensor) -> Batch:
+        """The rows at some places, as a batch."""
+        return Batch({name: tensor[places] for name, tensor in self.inputs.items()}, self.target[places])
+
+
+def part_tables(snapshot: Snapshot, project: Project) -> Mapping[Part, pa.Table]:
+    """The snapshot's table, parted as the project says."""
+    table = snapshot.table()
+    parts = assign_parts(table, project.data, snapshot.row_keys())
+    return {part: table.filter(pa.array(parts == place)) for place, part in enumerate(PARTS)}
+
+
+def encode_rows(task: Task, schema: Schema, table: pa.Table) -> Rows:
+    """Tensors of a table: the features as the task encodes them, the target as class numbers or values."""
+    columns = table_columns(table, [feature.name for feature in schema.features])
+    target = np.array(schema.encode_target(table.column(schema.target.name)))  # a copy: Arrow's memory is read-only
+    return Rows(task.encode(schema, columns), torch.from_numpy(target))

@@ -1,0 +1,23 @@
+"""Tables as data: the store, immutable snapshots, their split, and the bundle of a project's code."""
+
+from .bundle import bundle_code, unpack_code
+from .checks import check_table
+from .snapshot import Manifest, Snapshot, SnapshotFile, create_snapshot, open_snapshot
+from .source import read_source_files
+from .split import PARTS, assign_parts
+from .store import Store
+
+__all__ = [
+    "PARTS",
+    "Manifest",
+    "Snapshot",
+    "SnapshotFile",
+    "Store",
+    "assign_parts",
+    "bundle_code",
+    "check_table",
+    "create_snapshot",
+    "open_snapshot",
+    "read_source_files",
+    "unpack_code",
+]

@@ -1,0 +1,158 @@
+"""Immutable, content-addressed versions of a table: objects named by their hash, and a manifest over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import InvalidInput
+from ..project import Project
+from ..stats import Profile, fit_binnings, profile_table
+from .checks import check_table
+from .source import SourceFile
+from .store import Store
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFile:
+    """One Parquet object of a snapshot; `source` is the name of the file that it came from."""
+
+    sha256: str
+    rows: int
+    size_bytes: int
+    source: str
+
+    @property
+    def object_name(self) -> str:
+        """Where it lies in the store."""
+        return f"objects/{self.sha256[:2]}/{self.sha256}.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a snapshot consists of. Its digest names the snapshot: same content, same name, wherever it is made."""
+
+    files: tuple[SnapshotFile, ...]
+    columns: tuple[tuple[str, str], ...]  # name and Arrow type
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the files' hashes, in order, and the columns."""
+        content = {"format": FORMAT, "files": [file.sha256 for file in self.files], "columns": self.columns}
+        return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+
+    def to_json(self) -> bytes:
+        """The manifest as it is stored."""
+        content = {
+            "format": FORMAT,
+            "digest": self.digest,
+            "rows": self.rows,
+            "columns": [list(column) for column in self.columns],
+            "files": [asdict(file) for file in self.files],
+        }
+        return json.dumps(content, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Manifest:
+        """Read a stored manifest. Raises InvalidInput where it was changed after it was made."""
+        try:
+            values: dict[str, Any] = json.loads(content)
+            files = tuple(SnapshotFile(**file) for file in values["files"])
+            manifest = cls(files, tuple((name, kind) for name, kind in values["columns"]))
+            named = values["digest"]
+        except (ValueError, KeyError, TypeError):
+            raise InvalidInput("the snapshot's manifest is damaged") from None
+        if named != manifest.digest:
+            raise InvalidInput(f"the manifest of snapshot {named[:12]} was changed after it was made")
+        return manifest
+
+
+class Snapshot:
+    """A snapshot in a store, ready to be read."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self.store = store
+        self.manifest = manifest
+        self.digest = manifest.digest
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, in the order of the files."""
+        names = None if columns is None else list(columns)
+        tables = []
+        for file in self.manifest.files:
+            with self.store.open(file.object_name) as source:
+                tables.append(pq.read_table(source, columns=names))
+        return pa.concat_tables(tables)
+
+    def row_keys(self) -> list[tuple[str, int]]:
+        """(hash, rows) of each file, which names every row where the data has no key of its own."""
+        return [(file.sha256, file.rows) for file in self.manifest.files]
+
+    def profile(self) -> Profile:
+        """The statistics that were taken when the snapshot was made."""
+        return Profile.from_json(self.store.read(f"snapshots/{self.digest}/profile.json"))
+
+
+def create_snapshot(store: Store, project: Project, files: Iterable[SourceFile]) -> Snapshot:
+    """Check every file, then store objects, profile and manifest, in that order; the same content is stored once.
+
+    Raises InvalidInput, before anything is stored, where a file breaks a rule of the project.
+    """
+    kept: list[tuple[SnapshotFile, SourceFile]] = []
+    seen: set[str] = set()
+    schema: pa.Schema | None = None
+    for file in files:
+        check_table(file.table, project, file.name)
+        schema = _same_schema(schema, file)
+        digest = hashlib.sha256(file.content).hexdigest()
+        if digest not in seen:  # a file copied twice would count its rows twice
+            seen.add(digest)
+            name = file.name.rpartition("/")[2]
+            kept.append((SnapshotFile(digest, file.table.num_rows, len(file.content), name), file))
+    assert schema is not None
+    manifest = Manifest(tuple(entry for entry, _ in kept), tuple((field.name, str(field.type)) for field in schema))
+    for entry, file in kept:
+        if not store.exists(entry.object_name):
+            store.write(entry.object_name, file.content)
+    folder = f"snapshots/{manifest.digest}"
+    if not store.exists(f"{folder}/manifest.json"):
+        table = pa.concat_tables([file.table.replace_schema_metadata(None) for _, file in kept])
+        store.write(f"{folder}/profile.json", profile_table(table, fit_binnings(table)).to_json())
+        store.write(f"{folder}/manifest.json", manifest.to_json())
+    return Snapshot(store, manifest)
+
+
+def open_snapshot(store: Store, digest: str) -> Snapshot:
+    """A snapshot by its digest. Raises NotFound, or InvalidInput where its manifest was changed."""
+    return Snapshot(store, Manifest.from_json(store.read(f"snapshots/{digest}/manifest.json")))
+
+
+def _same_schema(known: pa.Schema | None, file: SourceFile) -> pa.Schema:
+    found = file.table.schema.remove_metadata()
+    if known is None or found.equals(known):
+        return found
+    for field in known:
+        if field.name not in found.names:
+            raise InvalidInput(f"{file.name} has no column {field.name!r}, which the files before it have")
+        if found.field(field.name).type != field.type:
+            other = found.field(field.name).type
+            raise InvalidInput(
+                f"{file.name}: column {field.name!r} has type {other}, but {field.type} in the files before it"
+            )
+    extra = [name for name in found.names if name not in known.names]
+    if extra:
+        raise InvalidInput(f"{file.name} has a column {extra[0]!r}, which the files before it have not")
+    raise InvalidInput(f"{file.name} has the columns of the files before it in another order")

@@ -1,0 +1,81 @@
+"""The store: one folder, local or `s3://`, for everything too large for SQL; writes are whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+
+from ..errors import InvalidInput, NotFound, Unavailable
+
+
+class Store:
+    """Reads and writes files by their path below one root."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        try:
+            if "://" in root:
+                self.filesystem, self._base = fs.FileSystem.from_uri(root)
+            else:
+                self.filesystem, self._base = fs.LocalFileSystem(), str(Path(root).absolute())
+        except (ValueError, OSError) as error:  # pyarrow's ArrowInvalid is a ValueError
+            raise InvalidInput(f"RAYLOOP_STORE={root}: it must be a folder or an s3:// URI ({error})") from None
+
+    @property
+    def is_local(self) -> bool:
+        """True where the store is a folder of this machine."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """The file system's own path of a file in the store."""
+        return f"{self._base}/{name}" if name else self._base
+
+    def uri(self, name: str) -> str:
+        """The path by which any process with access to the store finds the file."""
+        return self.path(name) if self.is_local else f"{self.root.rstrip('/')}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """True where there is a file or folder of that name."""
+        return bool(self.filesystem.get_file_info(self.path(name)).type != fs.FileType.NotFound)
+
+    def read(self, name: str) -> bytes:
+        """The whole of one file. Raises NotFound."""
+        try:
+            with self.filesystem.open_input_stream(self.path(name)) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            raise NotFound(f"{self.uri(name)} is not in the store") from None
+        except OSError as error:
+            raise Unavailable(f"cannot read {self.uri(name)}: {error}") from None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write one file; readers see all of it or nothing."""
+        path = self.path(name)
+        try:
+            self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+            if not self.is_local:  # an object store shows a file when its upload is complete
+                with self.filesystem.open_output_stream(path) as stream:
+                    stream.write(content)
+                return
+            temporary = Path(f"{path}.{uuid.uuid4().hex[:8]}.tmp")
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"cannot write {self.uri(name)}: {error.strerror or error}") from None
+
+    def open(self, name: str) -> Any:
+        """A random-access Arrow file, for Parquet. Raises NotFound."""
+        try:
+            return self.filesystem.open_input_file(self.path(name))
+        except FileNotFoundError:
+            raise NotFound(f"{self.uri(name)} is not in the store") from None

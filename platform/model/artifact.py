@@ -1,0 +1,159 @@
+"""The folder that a version is made of: safetensors, model.json, the reference profile, code. Never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pyarrow import fs
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..errors import InvalidInput, NotFound
+from ..stats import Profile
+from .schema import Schema, canonical_json
+from .signature import Columns, Signature
+from .task import Task, find_task
+
+FORMAT = 1
+MODEL_FILE, WEIGHTS_FILE, PROFILE_FILE, CODE_FOLDER = (
+    "model.json",
+    "model.safetensors",
+    "profile.json",
+    "code",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that answers; it is the Predictor of our own artifacts."""
+
+    schema: Schema
+    task: Task
+    module: nn.Module
+    signature: Signature
+    sha256: str
+
+    def predict(self, columns: Columns) -> dict[str, NDArray[np.generic]]:
+        """Answer rows: `prediction` (rows,), and `probabilities` (rows, classes) for classification."""
+        with torch.inference_mode():
+            given = self.task.predict(self.module, self.task.encode(self.schema, columns))
+        if not self.schema.target.is_classes:
+            return {"prediction": given["prediction"].numpy().astype(np.float64)}
+        probabilities = given["probabilities"].numpy()
+        kind = object if self.schema.target.datatype == "BYTES" else None
+        classes = np.asarray(self.schema.target.classes, dtype=kind)
+        return {"prediction": classes[probabilities.argmax(axis=1)], "probabilities": probabilities}
+
+
+def save_artifact(
+    folder: Path,
+    module: nn.Module,
+    schema: Schema,
+    use: str,
+    params: Mapping[str, Any],
+    profile: Profile,
+    code_from: Path | None = None,
+) -> str:
+    """Write the artifact; returns its SHA-256, which covers every file of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(weights, str(folder / WEIGHTS_FILE))
+    (folder / PROFILE_FILE).write_bytes(profile.to_json())
+    if code_from is not None and use != "tabular":
+        # The whole of the project's own modules: a task may import its neighbours.
+        ignored = shutil.ignore_patterns("__pycache__", ".*", "*.parquet", "*.csv")
+        shutil.copytree(code_from, folder / CODE_FOLDER, ignore=ignored)
+    hashes = _hashes(folder)
+    model = {
+        "format": FORMAT,
+        "task": use,
+        "params": dict(params),
+        "schema": schema.to_dict(),
+        "files": hashes,
+    }
+    content = canonical_json(model)
+    (folder / MODEL_FILE).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_artifact(source: str) -> LoadedModel:
+    """Load an artifact from a folder or URI, on CPU, checking every file against its hash.
+
+    Raises NotFound where there is none, InvalidInput where a file was changed.
+    """
+    with tempfile.TemporaryDirectory(prefix="rayloop-model-") as scratch:
+        folder = _local(source, Path(scratch))
+        content = (folder / MODEL_FILE).read_bytes()
+        try:
+            model = json.loads(content)
+            files, schema = model["files"], Schema.from_dict(model["schema"])
+        except (ValueError, KeyError, TypeError):
+            raise InvalidInput(f"{source}/{MODEL_FILE} is damaged") from None
+        found = _hashes(folder)
+        for name, digest in files.items():
+            if found.get(name) != digest:
+                raise InvalidInput(f"{source}/{name} was changed or lost after the model was saved")
+        code = _kept_code(folder / CODE_FOLDER, hashlib.sha256(content).hexdigest())
+        task = find_task(model["task"], code)
+        module = task.build(schema, model["params"])
+        module.load_state_dict(load_file(str(folder / WEIGHTS_FILE)))
+    module.eval()
+    return LoadedModel(schema, task, module, schema.signature(), hashlib.sha256(content).hexdigest())
+
+
+def load_profile(source: str) -> Profile:
+    """The reference profile of an artifact in a folder or at a URI. Raises NotFound."""
+    with tempfile.TemporaryDirectory(prefix="rayloop-model-") as scratch:
+        return Profile.from_json((_local(source, Path(scratch)) / PROFILE_FILE).read_bytes())
+
+
+def load_schema(source: str) -> Schema:
+    """The schema of an artifact, without its weights. Raises NotFound."""
+    with tempfile.TemporaryDirectory(prefix="rayloop-model-") as scratch:
+        model = json.loads((_local(source, Path(scratch)) / MODEL_FILE).read_bytes())
+    return Schema.from_dict(model["schema"])
+
+
+def _local(source: str, scratch: Path) -> Path:
+    if "://" not in source or source.startswith("file://"):
+        folder = Path(source.removeprefix("file://"))
+    else:
+        fs.copy_files(source, str(scratch))
+        folder = scratch
+    if not (folder / MODEL_FILE).exists():
+        raise NotFound(f"no rayloop model at {source}")
+    return folder
+
+
+def _kept_code(folder: Path, digest: str) -> Path | None:
+    """The artifact's code in a folder that outlives the load: modules may import more later."""
+    if not folder.exists():
+        return None
+    kept = Path(tempfile.gettempdir()) / f"rayloop-code-{digest[:16]}"
+    if not kept.exists():
+        scratch = Path(tempfile.mkdtemp(prefix="rayloop-code-"))
+        shutil.copytree(folder, scratch, dirs_exist_ok=True)
+        try:
+            scratch.rename(kept)
+        except OSError:  # another process was first with the same bytes
+            shutil.rmtree(scratch)
+    return kept
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+        if path.name not in {MODEL_FILE, "MLmodel"}
+    }

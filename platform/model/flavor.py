@@ -1,0 +1,60 @@
+"""The MLflow flavor `rayloop`: logs an artifact as an MLflow model, and answers as a pyfunc."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import Model, ModelSignature
+from mlflow.pyfunc import add_to_model
+from mlflow.types import ColSpec, DataType
+from mlflow.types import Schema as MlflowSchema
+
+from .artifact import LoadedModel, load_artifact
+from .signature import Signature
+
+FLAVOR = "rayloop"
+DATA_FOLDER = "data"
+
+_MLFLOW_TYPES = {
+    "BOOL": DataType.boolean,
+    "INT32": DataType.integer,
+    "INT64": DataType.long,
+    "FP32": DataType.float,
+    "FP64": DataType.double,
+    "BYTES": DataType.string,
+}
+
+
+def save_model(path: str, mlflow_model: Model, folder: str, columns: Signature, sha256: str) -> None:
+    """Called by `mlflow.models.Model.log`: copy the artifact in `folder` and describe it in MLmodel."""
+    target = Path(path)
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(folder, target / DATA_FOLDER)
+    inputs = [ColSpec(_MLFLOW_TYPES[spec.datatype], spec.name) for spec in columns.inputs]
+    mlflow_model.signature = ModelSignature(inputs=MlflowSchema(inputs))
+    mlflow_model.add_flavor(FLAVOR, rayloop_version=version("rayloop"), data=DATA_FOLDER, sha256=sha256)
+    add_to_model(mlflow_model, loader_module=__name__, data=DATA_FOLDER)
+    mlflow_model.save(str(target / "MLmodel"))
+
+
+class PyfuncModel:
+    """What `mlflow.pyfunc.load_model` returns inside: predictions for data frames."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+
+    def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+        """One row of answers for each row; class probabilities are a list in one column."""
+        columns = {spec.name: frame[spec.name].to_numpy() for spec in self._model.signature.inputs}
+        given = self._model.predict(columns)
+        plain = {name: values if values.ndim == 1 else list(values) for name, values in given.items()}
+        return pd.DataFrame({name: np.asarray(v) if isinstance(v, np.ndarray) else v for name, v in plain.items()})
+
+
+def _load_pyfunc(path: str) -> PyfuncModel:
+    return PyfuncModel(load_artifact(path))

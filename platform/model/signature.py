@@ -1,0 +1,64 @@
+"""What a model takes and gives, by name and type; it knows neither torch nor HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The Open Inference Protocol's names for element types. BYTES holds text, one Python str an element.
+Datatype = Literal["BOOL", "INT32", "INT64", "FP32", "FP64", "BYTES"]
+
+NUMPY_DTYPE: Mapping[Datatype, np.dtype[np.generic]] = {
+    "BOOL": np.dtype(np.bool_),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(object),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """One named input or output column.
+
+    `width` is 1 for a plain column of shape (rows,), and k for one of shape (rows, k), such as the
+    probabilities of k classes.
+    """
+
+    name: str
+    datatype: Datatype
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The columns a model takes, in order, and those it gives."""
+
+    inputs: tuple[ColumnSpec, ...]
+    outputs: tuple[ColumnSpec, ...]
+
+    @property
+    def is_one_matrix(self) -> bool:
+        """True where every input is a number of width 1, so that one tensor (rows, columns) says it all."""
+        return all(column.datatype != "BYTES" and column.width == 1 for column in self.inputs)
+
+
+Columns = Mapping[str, NDArray[np.generic]]
+
+
+class Predictor(Protocol):
+    """Anything that answers a batch of rows: our own artifacts, and any other model that is wrapped as one."""
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives."""
+        ...
+
+    def predict(self, columns: Columns) -> Columns:
+        """Answer the rows of `columns`, one array (rows,) or (rows, width) for each input of the signature."""
+        ...

@@ -1,0 +1,37 @@
+"""The project file `rayloop.yaml`: one prediction problem, described once."""
+
+from .file import FILE_NAME, find_project, load_project, parse_project
+from .schema import (
+    DataConfig,
+    Gate,
+    MonitorConfig,
+    Project,
+    RetrainConfig,
+    SearchConfig,
+    ServeConfig,
+    SplitConfig,
+    TaskConfig,
+    TrainConfig,
+    ValidateConfig,
+)
+from .template import json_schema, template
+
+__all__ = [
+    "FILE_NAME",
+    "DataConfig",
+    "Gate",
+    "MonitorConfig",
+    "Project",
+    "RetrainConfig",
+    "SearchConfig",
+    "ServeConfig",
+    "SplitConfig",
+    "TaskConfig",
+    "TrainConfig",
+    "ValidateConfig",
+    "find_project",
+    "json_schema",
+    "load_project",
+    "parse_project",
+    "template",
+]

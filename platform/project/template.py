@@ -1,0 +1,79 @@
+"""The commented project file that `rayloop init` writes, and the JSON Schema that editors read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .schema import Project
+
+_TEMPLATE = """\
+# One prediction problem. `rayloop check` validates this file; every key below is at its default
+# unless it says otherwise.
+# yaml-language-server: $schema=./rayloop.schema.json
+name: {name}                   # also the model's name in the registry
+
+data:
+  source: {source}             # a Parquet or CSV file, a folder of them, or a glob
+  target: {target}             # the column to predict; no null, no NaN
+  # key: customer_id           # rows of one key never part between train and test
+  # time: happened_at          # when a row happened; not a feature
+  # sensitive: [sex]           # kept for fairness checks, never features
+  # ignore: [comment]          # not features
+  split:
+    by: key                    # key: by hash, or time: the last rows test
+    validation: 0.15
+    test: 0.15
+
+task:
+  kind: {kind}                 # classification or regression
+  use: tabular                 # or your own task, as module:Class beside this file
+  params: {{hidden: [128, 64], dropout: 0.1}}
+
+train:
+  workers: 1
+  gpu: false                   # true gives each worker a GPU
+  epochs: 20
+  batch_size: 256              # rows of one step over all workers together
+  learning_rate: 0.001
+  precision: fp32              # or bf16, fp16
+  seed: 0
+
+search:
+  trials: 8
+  concurrent: 2
+  space:
+    learning_rate: {{loguniform: [0.0003, 0.03]}}
+    dropout: {{uniform: [0.0, 0.4]}}
+
+validate:
+  gates:                       # bounds on held-out rows that a version must keep before it is served
+    - {{metric: {metric}, max_loss_to_champion: {margin}}}
+
+serve:
+  replicas: 1
+  cpus: 0.5
+  canary: {{share: 10, min_requests: 100}}
+
+monitor:
+  window_minutes: 60
+  min_rows: 200
+  psi: 0.2
+  ks: 0.1
+
+retrain:
+  on_drift: true               # a drift verdict starts a pipeline run
+  cooldown_minutes: 60
+"""
+
+
+def template(name: str, source: str = "data.parquet", target: str = "label", kind: str = "classification") -> str:
+    """The text of a new project file; it passes `parse_project`."""
+    classification = kind == "classification"
+    metric, margin = ("accuracy", "0.01") if classification else ("rmse", "0.1")
+    return _TEMPLATE.format(name=name, source=source, target=target, kind=kind, metric=metric, margin=margin)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the project file."""
+    schema = Project.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "rayloop project", **schema}

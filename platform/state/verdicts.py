@@ -1,0 +1,61 @@
+"""What was found out about versions: gate verdicts and drift reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from .database import Database
+from .ledger import Ledger
+from .tables import drift_report, verdict
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    """Whether a version kept its gates, and what was measured."""
+
+    passed: bool
+    evidence: Mapping[str, Any]
+    at_s: float
+
+
+class Verdicts:
+    """Stores verdicts and drift reports; the newest one of a version counts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ledger = Ledger(database)
+
+    def add(self, model: str, version: int, passed: bool, evidence: Mapping[str, Any]) -> None:
+        """Store the verdict of a version's gates."""
+        values = {"model": model, "version": version, "passed": passed, "evidence": dict(evidence)}
+        with self._database.transaction() as connection:
+            connection.execute(verdict.insert().values(**values, at_s=time.time()))
+            self._ledger.append(connection, "validate", f"{model}/{version}", {"passed": passed})
+
+    def latest(self, model: str, version: int) -> VerdictRecord | None:
+        """The newest verdict of a version, or None where it was never validated."""
+        query = select(verdict).where((verdict.c.model == model) & (verdict.c.version == version))
+        with self._database.engine.connect() as connection:
+            row = connection.execute(query.order_by(verdict.c.id.desc()).limit(1)).first()
+        return None if row is None else VerdictRecord(row.passed, row.evidence, row.at_s)
+
+    def add_drift(self, endpoint: str, version: int, state: str, report: Mapping[str, Any]) -> int:
+        """Store a drift report; returns its number."""
+        values = {"endpoint": endpoint, "version": version, "verdict": state, "report": dict(report)}
+        with self._database.transaction() as connection:
+            done = connection.execute(drift_report.insert().values(**values, at_s=time.time()))
+            key = done.inserted_primary_key
+            assert key is not None
+            return int(key[0])
+
+    def latest_drift(self, endpoint: str) -> Mapping[str, Any] | None:
+        """The newest drift report of an endpoint as it was stored, or None."""
+        query = select(drift_report).where(drift_report.c.endpoint == endpoint)
+        with self._database.engine.connect() as connection:
+            row = connection.execute(query.order_by(drift_report.c.id.desc()).limit(1)).first()
+        return None if row is None else row.report

@@ -1,0 +1,67 @@
+"""Finds and counts captured predictions in a store; the shape of their files is capture_schema's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from . import capture_schema as names
+
+ROOT = "capture"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time, in seconds since 1970: `since_s` belongs to it, `until_s` does not."""
+
+    since_s: float
+    until_s: float
+
+    def days(self) -> Iterator[datetime]:
+        """The UTC days that it touches."""
+        day = datetime.fromtimestamp(self.since_s, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        while day.timestamp() < self.until_s:
+            yield day
+            day += timedelta(days=1)
+
+    def holds(self, times: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Which times lie in it."""
+        kind = pa.timestamp("us", tz="UTC")
+        since = pa.scalar(int(self.since_s * 1e6), pa.int64()).cast(kind)
+        until = pa.scalar(int(self.until_s * 1e6), pa.int64()).cast(kind)
+        return pc.and_(pc.greater_equal(times, since), pc.less(times, until))
+
+
+def capture_files(filesystem: Any, root: str, endpoint: str, version: int, window: Window) -> list[str]:
+    """Paths of the files that may hold rows of the window, by name; `root` is the file system's own path."""
+    found: list[str] = []
+    for day in window.days():
+        folder = f"{root}/{ROOT}/{names.partition_path(endpoint, version, day.date())}"
+        if filesystem.get_file_info(folder).type == fs.FileType.Directory:
+            entries = filesystem.get_file_info(fs.FileSelector(folder))
+            found += [entry.path for entry in entries if entry.path.endswith(".parquet") and not _is_hidden(entry.path)]
+    return sorted(found)
+
+
+def count_answers(filesystem: Any, root: str, endpoint: str, version: int, window: Window) -> tuple[int, int]:
+    """Requests of the window that a version answered, and how many of them with a status of 500 or more."""
+    answers = errors = 0
+    for path in capture_files(filesystem, root, endpoint, version, window):
+        table = pq.read_table(
+            path, columns=[names.TIME, names.STATUS, names.ROW], filesystem=filesystem, partitioning=None
+        )
+        kept = table.filter(pc.and_(window.holds(table.column(names.TIME)), pc.equal(table.column(names.ROW), 0)))
+        answers += kept.num_rows
+        errors += pc.sum(pc.greater_equal(kept.column(names.STATUS), 500)).as_py() or 0
+    return answers, errors
+
+
+def _is_hidden(path: str) -> bool:
+    return path.rpartition("/")[2][0] in "._"

@@ -1,0 +1,128 @@
+"""Owns one edge as a whole: keeps its process alive and its maps as desired; decides no split itself."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ...platform.traffic import Split
+from .files import make_folder
+from .maps import AdminSocket, MapChange, desired_maps, read_running, reconcile, write_map
+from .process import EdgeProcess
+from .settings import EdgeSettings
+
+ProcessState = Literal["adopted", "started", "reloaded", "running"]
+Maps = dict[Path, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What an edge should serve: one split an endpoint, and the versions that a client may pin."""
+
+    splits: tuple[Split, ...] = ()
+    versions: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeReport:
+    """What one step found and did."""
+
+    process: ProcessState
+    pid: int
+    changes: tuple[MapChange, ...]
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the step started or reloaded the process, or changed an entry of a running map."""
+        return self.process in ("started", "reloaded") or bool(self.changes)
+
+
+class Edge:
+    """The edge of one node: `step` it every second; any number of objects may do so for one folder."""
+
+    def __init__(self, settings: EdgeSettings, folder: Path) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._process = EdgeProcess(settings, folder)
+        self._admin = AdminSocket(settings.admin_socket)
+        self._known_pid: int | None = None
+
+    def ensure_running(self) -> ProcessState:
+        """Adopt the living edge, start it with the maps on disk, or reload it if its settings changed.
+
+        Raises Conflict, with nothing written, if the port is taken; Unavailable if HAProxy does not start.
+        """
+        return self._ensure({})
+
+    def apply(self, splits: Sequence[Split], versions: Mapping[str, Sequence[int]]) -> tuple[MapChange, ...]:
+        """Write the maps, then push what differs to the running edge; return what was pushed."""
+        maps = self._maps(Traffic(tuple(splits), versions))
+        self._write(maps)
+        return self._push(maps)
+
+    def step(self, desired: Traffic) -> EdgeReport:
+        """Bring the process and its maps to the desired state; does nothing if they are there."""
+        maps = self._maps(desired)
+        process = self._ensure(maps)
+        self._write(maps)
+        changes = self._push(maps)
+        assert self._known_pid is not None
+        return EdgeReport(process, self._known_pid, changes)
+
+    def stop(self, timeout_s: float = 30.0) -> bool:
+        """Let the edge finish its requests, then kill it; return whether there was one."""
+        self._known_pid = None
+        return self._process.stop(timeout_s)
+
+    def _ensure(self, maps: Maps) -> ProcessState:
+        running = self._process.find_running()
+        if running is None or running.config_digest != self._process.config_digest:
+            return self._start(maps)
+        state: ProcessState = "running" if running.pid == self._known_pid else "adopted"
+        self._known_pid = running.pid
+        return state
+
+    def _start(self, maps: Maps) -> ProcessState:
+        self._process.check_port(self._process.find_running())
+        make_folder(self._folder)
+        with self._alone():
+            before = self._process.find_running()
+            if before is not None and before.config_digest == self._process.config_digest:
+                self._known_pid = before.pid
+                return "adopted"
+            self._write(maps or self._missing_maps())
+            self._known_pid = self._process.start().pid
+        return "started" if before is None else "reloaded"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep a second starter of the same edge waiting."""
+        with (self._folder / "edge.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _maps(self, desired: Traffic) -> Maps:
+        splits, versions = desired_maps(desired.splits, desired.versions)
+        # A version can be pinned before a split may send traffic to it.
+        return {self._settings.versions_map: versions, self._settings.split_map: splits}
+
+    def _missing_maps(self) -> Maps:
+        paths = (self._settings.versions_map, self._settings.split_map)
+        return {path: {} for path in paths if not path.exists()}
+
+    def _write(self, maps: Maps) -> None:
+        make_folder(self._settings.map_folder)
+        for path, entries in maps.items():
+            write_map(path, entries)
+
+    def _push(self, maps: Maps) -> tuple[MapChange, ...]:
+        pushed = []
+        for path, entries in maps.items():
+            for change in reconcile(entries, read_running(self._admin, path)):
+                self._admin.tell(change.command(path))
+                pushed.append(change)
+        return tuple(pushed)

@@ -1,0 +1,118 @@
+"""Owns the settings of one edge and their rules; knows nothing of HAProxy's language and opens nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...platform.errors import InvalidInput
+
+# sun_path holds 108 bytes, and HAProxy binds a temporary name with a suffix first.
+SOCKET_PATH_LIMIT_BYTES = 90
+
+_HOST = re.compile(r"\*|[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
+_PATH = re.compile(r"/[^'\"\\,()<>;\x00-\x1f\x7f]*")
+
+_LIMITS: tuple[tuple[str, float, float], ...] = (
+    ("bind_port", 1, 65_535),
+    ("max_body_bytes", 1024, 1024**3),
+    ("replay_body_bytes", 1024, 64 * 1024**2),
+    ("max_connections", 1, 1_000_000),
+    ("threads", 1, 64),
+    ("connect_timeout_s", 0.001, 86_400),
+    ("request_timeout_s", 0.001, 86_400),
+    ("idle_timeout_s", 0.001, 86_400),
+    ("answer_timeout_s", 0.001, 86_400),
+    ("drain_timeout_s", 0.001, 86_400),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """How one edge listens, where it sends requests, and what it waits for."""
+
+    admin_socket: Path
+    """Absolute path of the socket that takes changes of split; only its owner may open it."""
+    map_folder: Path
+    """Absolute path of the folder that holds `split.map` and `versions.map`."""
+    secret: str = field(repr=False)
+    """What proves to a replica that a request came through the edge: 16-256 of A-Z a-z 0-9 `_` `-`."""
+    bind_host: str = "127.0.0.1"
+    bind_port: int = 8080
+    backend_address: str = "127.0.0.1:8000"
+    """Where Serve's own proxy listens."""
+    fallback_address: str | None = None
+    """Where requests go while the backend is down, such as Serve's Python proxy on the head node."""
+    session_header: str = "x-session-id"
+    """Requests that carry the same value in it reach the same version."""
+    max_body_bytes: int = 8 * 1024 * 1024
+    """The largest body of a request that says its length; a larger one is refused."""
+    replay_body_bytes: int = 64 * 1024
+    """The largest body that is sent again if the backend drops it, and the largest without a stated length.
+
+    HAProxy copies a buffer of this size for each request: measured, 25 us of its time at 64 KiB, 43 us at
+    128 KiB, 830 us at 1 MiB.
+    """
+    max_connections: int = 4096
+    threads: int = 2
+    connect_timeout_s: float = 1.0
+    request_timeout_s: float = 30.0
+    """How long a client may take to send a whole request."""
+    idle_timeout_s: float = 60.0
+    """How long a client's connection may stay open between requests."""
+    answer_timeout_s: float = 120.0
+    """How long the model server may take; longer than the longest request."""
+    drain_timeout_s: float = 150.0
+    """How long an edge that was told to stop may finish its requests."""
+
+    def __post_init__(self) -> None:
+        self._check_addresses()
+        self._check_paths()
+        _check(_SECRET.fullmatch(self.secret), "secret", "…", "be 16-256 letters, digits, '_' and '-'")
+        ours = self.session_header.lower().startswith("x-rayloop-")
+        header_rule = "be the name of a header, and not begin with x-rayloop-"
+        fits = _HEADER.fullmatch(self.session_header) and not ours
+        _check(fits, "session_header", self.session_header, header_rule)
+        for name, low, high in _LIMITS:
+            value = getattr(self, name)
+            _check(low <= value <= high, name, value, f"lie in {low:,}..{high:,}")
+
+    def _check_addresses(self) -> None:
+        _check(_HOST.fullmatch(self.bind_host), "bind_host", self.bind_host, "be a host name or an IP address")
+        for name in ("backend_address", "fallback_address"):
+            if (address := getattr(self, name)) is not None:
+                match = _ADDRESS.fullmatch(address)
+                _check(match and 1 <= int(match[1]) <= 65535, name, address, "be HOST:PORT")
+
+    def _check_paths(self) -> None:
+        for name in ("admin_socket", "map_folder"):
+            path = str(getattr(self, name))
+            rule = "be an absolute path without quotes, commas, brackets, semicolons and backslashes"
+            _check(_PATH.fullmatch(path), name, path, rule)
+        rule = f"be at most {SOCKET_PATH_LIMIT_BYTES} bytes long, because it is a Unix socket"
+        path = str(self.admin_socket)
+        _check(len(path.encode()) <= SOCKET_PATH_LIMIT_BYTES, "admin_socket", path, rule)
+
+    @property
+    def buffered_body_bytes(self) -> int:
+        """The body that fits HAProxy's buffer beside the headers."""
+        return min(self.replay_body_bytes, self.max_body_bytes)
+
+    @property
+    def split_map(self) -> Path:
+        """The file that maps an endpoint to its split."""
+        return self.map_folder / "split.map"
+
+    @property
+    def versions_map(self) -> Path:
+        """The file that maps `endpoint/version` to the name of an app."""
+        return self.map_folder / "versions.map"
+
+
+def _check(is_good: object, name: str, value: object, rule: str) -> None:
+    if not is_good:
+        raise InvalidInput(f"edge setting {name}={value!r} must {rule}")

@@ -1,0 +1,138 @@
+"""Deploys and removes versions: writes down what should be up, and tells Ray Serve all of it by its REST API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+
+from ..platform.errors import RayloopError, Unavailable
+from ..platform.settings import Settings
+from ..platform.state import Deployment
+from ..platform.traffic import app_name, app_prefix
+from ..platform.workspace import Workspace
+from .secret import edge_secret
+
+READY_TIMEOUT_S = 180.0
+
+
+class DeployFailed(RayloopError):
+    """A version could not be brought up; what served before serves on."""
+
+    exit_code = 1
+
+
+def deploy_version(workspace: Workspace, wanted: Deployment, say: Callable[[str], None] = lambda _: None) -> None:
+    """Bring one version up and wait until it answers through Serve's proxy; it gets no traffic by this.
+
+    Raises DeployFailed, and takes the version down again, where it can't be brought up.
+    """
+    label = f"{wanted.endpoint} v{wanted.version}"
+    known = [found for found in workspace.endpoints.deployments(wanted.endpoint) if found == wanted]
+    if not known:
+        workspace.endpoints.add_deployment(wanted)
+    say(f"bringing {label} up")
+    try:
+        apply_deployments(workspace)
+        _wait_until_ready(workspace, wanted)
+    except RayloopError:
+        if not known:
+            workspace.endpoints.remove_deployment(wanted.endpoint, wanted.version)
+            apply_deployments(workspace)
+        raise
+
+
+def remove_version(workspace: Workspace, endpoint: str, version: int) -> None:
+    """Take a version without traffic down; Serve drains it first. Raises Conflict while it has traffic."""
+    workspace.endpoints.remove_deployment(endpoint, version)
+    apply_deployments(workspace)
+
+
+def apply_deployments(workspace: Workspace) -> None:
+    """Tell Serve every application that should be up; what is up already is left alone.
+
+    The set is read and sent under the database's write lock: an older set never overtakes a newer one.
+    """
+    with workspace.database.transaction():
+        content = serve_config(workspace.settings, workspace.endpoints.deployments())
+        _request("PUT", workspace.settings, content)
+
+
+def serve_config(settings: Settings, deployments: list[Deployment]) -> dict[str, Any]:
+    """The body of Serve's declarative API."""
+    return {
+        "proxy_location": "HeadOnly",
+        "http_options": {"host": "127.0.0.1", "port": settings.serve_port},
+        "logging_config": {"log_level": "WARNING", "enable_access_log": False},
+        "applications": [_application(found) for found in deployments],
+    }
+
+
+def application_states(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
+    """What Serve says of each of its applications."""
+    applications: Mapping[str, Mapping[str, Any]] = _request("GET", settings).get("applications", {})
+    return applications
+
+
+def _application(found: Deployment) -> dict[str, Any]:
+    return {
+        "name": app_name(found.endpoint, found.version),
+        "route_prefix": app_prefix(found.endpoint, found.version),
+        "import_path": "rayloop.serve.replica:build",
+        "args": {
+            "endpoint": found.endpoint,
+            "version": found.version,
+            "artifact": found.artifact,
+            **found.options,
+        },
+    }
+
+
+def _wait_until_ready(workspace: Workspace, wanted: Deployment) -> None:
+    name = app_name(wanted.endpoint, wanted.version)
+    secret = edge_secret(workspace.store)
+    proxy = f"http://127.0.0.1:{workspace.settings.serve_port}"
+    ready = f"{proxy}{app_prefix(wanted.endpoint, wanted.version)}/ready"
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    state: Mapping[str, Any] = {}
+    while time.monotonic() < deadline:
+        state = application_states(workspace.settings).get(name, {})
+        if state.get("status") in {"DEPLOY_FAILED", "UNHEALTHY"}:
+            raise DeployFailed(f"{wanted.endpoint} v{wanted.version} can't be served: {_reason(state)}")
+        if state.get("status") == "RUNNING":
+            # Serve says so about a second before its proxy knows the way.
+            try:
+                if httpx.get(ready, headers={"x-rayloop-secret": secret}, timeout=5).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+        time.sleep(0.1)
+    seen = state.get("status", "unknown to Serve")
+    raise DeployFailed(
+        f"{wanted.endpoint} v{wanted.version} did not answer within {READY_TIMEOUT_S:.0f} s (it is {seen}): "
+        "`rayloop status` shows whether the cluster has room for it"
+    )
+
+
+def _reason(state: Mapping[str, Any]) -> str:
+    """The last line of what Serve quotes: the error that the replica raised."""
+    messages = [str(state.get("message", ""))]
+    messages += [str(found.get("message", "")) for found in state.get("deployments", {}).values()]
+    lines = [line.strip() for text in messages for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error: " in line or ".InvalidInput: " in line or ".NotFound: " in line]
+    return (errors or lines or ["Serve gives no reason"])[-1]
+
+
+def _request(method: str, settings: Settings, content: Any = None) -> dict[str, Any]:
+    url = f"{settings.address.rstrip('/')}/api/serve/applications/"
+    try:
+        answer = httpx.request(method, url, json=content, timeout=90)
+    except httpx.HTTPError:
+        raise Unavailable(f"no Ray cluster answers at {settings.address}: `rayloop up` starts one here") from None
+    if answer.status_code != 200:
+        said = answer.text.strip().splitlines()
+        raise Unavailable(f"Ray Serve refused: {said[-1] if said else answer.status_code}")
+    found: dict[str, Any] = answer.json() if answer.content and method == "GET" else {}
+    return found
