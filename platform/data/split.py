@@ -62,7 +62,7 @@ def _text_hash(text: str) -> int:
 def _splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Steele, Lea and Flood (2014): a bijection of 64-bit words that passes BigCrush."""
     with np.errstate(over="ignore"):
-        z = values + _MIX[0]
+        z: NDArray[np.uint64] = values + _MIX[0]
         z = (z ^ (z >> np.uint64(30))) * _MIX[1]
         z = (z ^ (z >> np.uint64(27))) * _MIX[2]
         return z ^ (z >> np.uint64(31))
