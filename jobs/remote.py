@@ -32,13 +32,11 @@ def run_remote(
             working_dir = unpack_code(code, workspace.store, Path(folder))
         job = cluster.submit(entrypoint, working_dir=working_dir)
     say(f"job {job}")
-    result: dict[str, Any] | None = None
     for line in cluster.logs(job, follow=True):
-        text = parse_line(line)
+        text, result = parse_line(line), parse_result(line)
         if text is not None:
             say(text)
-        result = parse_result(line) or result
+        if result is not None:
+            return result  # the last thing a job says; Ray needs seconds more to end its process
     cluster.wait(job)
-    if result is None:
-        raise Unavailable(f"job {job} ended without a result: `rayloop logs {job}` says more")
-    return result
+    raise Unavailable(f"job {job} ended without a result: `rayloop logs {job}` says more")

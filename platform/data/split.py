@@ -45,7 +45,9 @@ def key_hashes(values: pa.ChunkedArray) -> NDArray[np.uint64]:
         return _splitmix64(whole)
     encoded = values.cast(pa.string()).combine_chunks().dictionary_encode()
     distinct = [_text_hash(text) for text in encoded.dictionary.to_pylist()]
-    return np.asarray(distinct, dtype=np.uint64)[encoded.indices.to_numpy(zero_copy_only=False)]
+    hashes_by_code: NDArray[np.uint64] = np.asarray(distinct, dtype=np.uint64)
+    codes: NDArray[np.int32] = encoded.indices.to_numpy(zero_copy_only=False)
+    return hashes_by_code[codes]
 
 
 def _file_row_hashes(row_keys: Sequence[tuple[str, int]]) -> NDArray[np.uint64]:
@@ -62,7 +64,7 @@ def _text_hash(text: str) -> int:
 def _splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Steele, Lea and Flood (2014): a bijection of 64-bit words that passes BigCrush."""
     with np.errstate(over="ignore"):
-        z: NDArray[np.uint64] = values + _MIX[0]
+        z = values + _MIX[0]
         z = (z ^ (z >> np.uint64(30))) * _MIX[1]
         z = (z ^ (z >> np.uint64(27))) * _MIX[2]
         return z ^ (z >> np.uint64(31))
