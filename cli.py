@@ -14,7 +14,6 @@ import click
 from .platform.errors import InvalidInput, NotFound, RayloopError
 
 if TYPE_CHECKING:
-    from .platform.project import Project
     from .platform.workspace import Workspace
 
 
@@ -58,17 +57,6 @@ def with_workspace(verb: Callable[..., Any]) -> Callable[..., Any]:
 def say(text: str) -> None:
     """One line for a person."""
     click.echo(text)
-
-
-def current_project(workspace: Workspace) -> tuple[Project, str]:
-    """The project of the working folder, remembered as it is now; and the digest of its code."""
-    from .jobs.data import remember_project
-    from .platform.project import find_project, load_project
-
-    path = find_project()
-    project = load_project(path)
-    remember_project(workspace, project, path.parent)
-    return project, workspace.projects.load(project.name)[1]
 
 
 @main.command()
@@ -116,11 +104,7 @@ def check(schema: bool) -> None:
 @click.option("--mlflow-port", type=int, help="MLflow's pages [5000]")
 @click.option("--dashboard-port", type=int, help="Ray's dashboard [8265]")
 @click.option("--serve-port", type=int, help="Ray Serve's own proxy, behind the edge [8000]")
-@click.option(
-    "--attach",
-    is_flag=True,
-    help="start no Ray: bring the edge and the steward up on the cluster at --address",
-)
+@click.option("--attach", is_flag=True, help="start no Ray: bring edge and steward up on the cluster at --address")
 @click.pass_context
 def up(ctx: click.Context, /, cpus: int | None, gpus: int | None, attach: bool, **ports: Any) -> None:
     """Start Ray, MLflow, Serve, the edge and the steward on this machine."""
@@ -128,11 +112,11 @@ def up(ctx: click.Context, /, cpus: int | None, gpus: int | None, attach: bool, 
     from .jobs.terminal import show_addresses
     from .platform.settings import Settings
 
-    settings = Settings.load(**ctx.obj, **ports)
     if attach:
-        services.attach(settings)
+        services.attach(Settings.load(**ctx.obj, **ports))
     else:
-        services.up(settings, cpus=cpus, gpus=gpus, say=say)
+        services.end_dead(Settings.load(**ctx.obj))
+        services.up(Settings.load(**ctx.obj, **ports), cpus=cpus, gpus=gpus, say=say)
     show_addresses(Settings.load(**ctx.obj))
 
 
@@ -177,7 +161,7 @@ def data() -> None:
 @with_workspace
 def data_add(workspace: Workspace) -> None:
     """Make a snapshot of the project's source as it is now."""
-    from .jobs.data import add_data
+    from .jobs.data import add_data, current_project
 
     project, _ = current_project(workspace)
     added = add_data(workspace, project)
@@ -197,10 +181,12 @@ def data_list(workspace: Workspace) -> None:
 
 
 def _train_like(workspace: Workspace, module: str, snapshot: str | None) -> None:
-    from .jobs.data import add_data
+    from .cluster import Cluster
+    from .jobs.data import add_data, current_project
     from .jobs.remote import run_remote
     from .jobs.terminal import show_version
 
+    Cluster.connect(settings=workspace.settings)  # before anything is stored
     project, code = current_project(workspace)
     if snapshot is None:
         snapshot = add_data(workspace, project).snapshot.digest
@@ -404,3 +390,7 @@ def demo(ctx: click.Context, exit_after: bool, folder: Path | None) -> None:
     from .jobs.demo import run_demo
 
     run_demo(ctx.obj["home"], folder, exit_after)
+
+
+if __name__ == "__main__":
+    main()

@@ -199,7 +199,10 @@ class Cluster:
             raise NotFound(missing)
         if answer.status_code != 200:
             raise Unavailable(f"{self.address}{path} answered {answer.status_code}")
-        return answer.json()
+        try:
+            return answer.json()
+        except ValueError:
+            raise Unavailable(f"{self.address} answers, but not as a Ray dashboard does") from None
 
     def _nobody(self) -> Unavailable:
         return Unavailable(f"no Ray cluster answers at {self.address}: `rayloop up` starts one here")
@@ -230,8 +233,8 @@ def _node(row: Mapping[str, Any]) -> NodeStatus:
 
 def _follow(client: Any, job: str) -> Iterator[str]:
     loop = asyncio.new_event_loop()
+    stream = client.tail_job_logs(job)
     try:
-        stream = client.tail_job_logs(job)
         rest = ""
         while True:
             try:
@@ -243,6 +246,7 @@ def _follow(client: Any, job: str) -> Iterator[str]:
         if rest:
             yield rest
     finally:
+        loop.run_until_complete(stream.aclose())  # a reader may stop early; the connection must not stay
         loop.close()
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
-from ..platform.errors import Conflict, NotFound, Unavailable
+from ..platform.errors import Conflict, InvalidInput, NotFound, Unavailable
 from ..platform.settings import CLUSTER_FILE, Settings
 from . import processes
 from .environment import cluster_environment
@@ -25,6 +26,7 @@ from .ports import free_port, require_free_ports
 START_TIMEOUT_S = 90.0
 # Ray counts logical processors: small actors hold parts of one, and two training workers must fit beside them.
 LEAST_CPUS = 8
+KNOWN_KEYS = {"id", "head", "gcs_address", "temp_folder", "serve_ports", "boot_s", "sessions", "workers", "services"}
 
 
 class LocalCluster:
@@ -49,11 +51,24 @@ class LocalCluster:
         """Ray's own files: sockets, logs, spilled objects."""
         return Path(self._known["temp_folder"])
 
+    @property
+    def owner(self) -> processes.Owner:
+        """How the cluster's processes are found."""
+        return processes.Owner(self.cluster_id, tuple(self._known["sessions"]), self._known["boot_s"])
+
     @classmethod
     def find(cls, settings: Settings) -> LocalCluster | None:
         """The cluster that this home folder describes, dead or alive; None where there is none."""
         path = settings.home / CLUSTER_FILE
-        return cls(settings, json.loads(path.read_text())) if path.exists() else None
+        try:
+            known = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            known = None
+        if not isinstance(known, dict) or not known.keys() >= KNOWN_KEYS:
+            raise InvalidInput(f"{path} is damaged: end by hand what it started, and remove it")
+        return cls(settings, known)
 
     @classmethod
     def start(
@@ -86,6 +101,8 @@ class LocalCluster:
                 "temp_folder": tempfile.mkdtemp(prefix="rayloop-"),  # short: Ray's sockets lie below it
                 "settings": settings.model_dump(mode="json", exclude={"home"}),
                 "serve_ports": {"fallback": free_port(), "stats": free_port(), "metrics": free_port()},
+                "boot_s": psutil.boot_time(),
+                "sessions": [],
                 "workers": [],
                 "services": {},
             },
@@ -105,9 +122,7 @@ class LocalCluster:
     @property
     def is_alive(self) -> bool:
         """True while the head process runs, and is ours and not a later one with the same number."""
-        return processes.is_alive(self._known["head"]) and any(
-            process.pid == self._known["head"] for process in processes.marked(self.cluster_id)
-        )
+        return any(process.pid == self._known["head"] for process in self.owner.processes())
 
     def environment(self) -> dict[str, str]:
         """What every process of the cluster inherits."""
@@ -128,8 +143,7 @@ class LocalCluster:
 
     def spawn_service(self, name: str, command: list[str]) -> None:
         """Start a process that lives and ends with the cluster."""
-        log = self.settings.home / "logs" / f"{name}.log"
-        self._known["services"][name] = processes.spawn(command, self.environment(), log)
+        self._known["services"][name] = self._spawn(command, f"{name}.log")
         self._save()
 
     def service_is_alive(self, name: str) -> bool:
@@ -154,14 +168,13 @@ class LocalCluster:
             return False
         node = self._known["workers"].pop()
         self._save()
-        processes.end_tree(node["pid"])
+        if any(process.pid == node["pid"] for process in self.owner.processes()):
+            processes.end_tree(node["pid"])
         return True
 
     def stop(self) -> None:
         """End every process of the cluster and remove what it left behind; the home folder's data stays."""
-        processes.end_all(
-            self.cluster_id, first=[*(node["pid"] for node in self._known["workers"]), self._known["head"]]
-        )
+        self.owner.end_all(first=[*(node["pid"] for node in self._known["workers"]), self._known["head"]])
         shutil.rmtree(self.temp_folder, ignore_errors=True)
         (self.settings.home / CLUSTER_FILE).unlink(missing_ok=True)
 
@@ -173,7 +186,12 @@ class LocalCluster:
         command += [f"--{name}={free_port()}" for name in ports]
         if "--head" in arguments:
             command += [f"--ray-client-server-port={free_port()}"]
-        return processes.spawn(command, self.environment(), self.settings.home / "logs" / "ray.log")
+        return self._spawn(command, "ray.log")
+
+    def _spawn(self, command: list[str], log: str) -> int:
+        pid = processes.spawn(command, self.environment(), self.settings.home / "logs" / log)
+        self._known["sessions"].append(pid)
+        return pid
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

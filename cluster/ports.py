@@ -29,8 +29,12 @@ def is_free(host: str, port: int) -> bool:
 
 
 def require_free_ports(host: str, ports: Mapping[str, int]) -> None:
-    """Raise Conflict for the first busy port; `ports` maps the name of its setting to its number."""
+    """Raise Conflict for the first port that is busy or named twice; `ports` maps each setting to its number."""
+    taken: dict[int, str] = {}
     for name, port in ports.items():
+        if port in taken:
+            raise Conflict(f"{taken[port]} and {name} are both {port}: set one of them to another port")
+        taken[port] = name
         if not is_free(host, port):
             raise Conflict(f"port {port} ({name}) is in use{_holder(port)}: set {name} to another port")
 
@@ -38,7 +42,8 @@ def require_free_ports(host: str, ports: Mapping[str, int]) -> None:
 def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+            listens = connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN
+            if listens and connection.pid is not None:
                 return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     except psutil.Error:
         pass  # other users' processes stay unnamed

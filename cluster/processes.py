@@ -1,4 +1,4 @@
-"""Starts processes that outlive us, and ends all that carry our mark; the mark is a variable they inherit."""
+"""Starts processes that outlive us, and finds and ends all that came of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -29,41 +31,57 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
     return process.pid
 
 
-def marked(cluster_id: str) -> list[psutil.Process]:
-    """Every living process of ours that inherited the mark of a cluster."""
-    found = []
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    for process in psutil.process_iter():
-        try:
-            living = process.pid not in own and process.status() != psutil.STATUS_ZOMBIE
-            if living and process.environ().get(MARK) == cluster_id:
-                found.append(process)
-        except psutil.Error:
-            continue  # gone meanwhile, or another user's
-    return found
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """How the processes of one cluster are known: by the mark they inherited, or by a session that we began.
 
+    Both are needed: Ray's own processes overwrite their environment with a title, and its jobs begin sessions of
+    their own. `boot_s` is when the machine started: numbers of sessions mean nothing after the next start.
+    """
 
-def end_all(cluster_id: str, first: Sequence[int] = (), grace_s: float = 10.0) -> None:
-    """End every marked process: those in `first` are asked to, then all; what is left after the grace is killed."""
-    for pid in first:
-        _signal(pid)
-    deadline = time.monotonic() + grace_s
-    while marked(cluster_id) and time.monotonic() < deadline - grace_s / 2:
-        time.sleep(0.1)
-    for process in marked(cluster_id):
-        _signal(process.pid)
-    while marked(cluster_id) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    for attempt in range(20):  # a process that starts another while we look is caught the next time round
-        left = marked(cluster_id)
-        if not left:
-            return
-        for process in left:
+    cluster_id: str
+    sessions: tuple[int, ...]
+    boot_s: float
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process of the cluster, ourselves and our parents left out."""
+        own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+        # The clock's adjustments move the computed start of the machine a little.
+        sessions = set(self.sessions) if abs(psutil.boot_time() - self.boot_s) < 60 else set()
+        found = []
+        for process in psutil.process_iter():
             try:
-                process.kill()
-            except psutil.Error:
-                continue
-        psutil.wait_procs(left, timeout=0.1 * (attempt + 1))
+                if process.pid in own or process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                if os.getsid(process.pid) in sessions or process.environ().get(MARK) == self.cluster_id:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue  # gone meanwhile, or another user's
+        return found
+
+    def end_all(self, first: Sequence[int] = (), grace_s: float = 10.0) -> None:
+        """End every process of the cluster: those in `first` are asked to, then all; the rest is killed."""
+        ours = {process.pid for process in self.processes()}
+        for pid in first:
+            if pid in ours:  # numbers are given anew, after a restart above all
+                _signal(pid)
+        self._wait_until_gone(grace_s / 2)
+        for process in self.processes():
+            _signal(process.pid)
+        self._wait_until_gone(grace_s / 2)
+        for attempt in range(20):  # a process that starts another while we look is caught the next time round
+            left = self.processes()
+            if not left:
+                return
+            for process in left:
+                with suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(left, timeout=0.1 * (attempt + 1))
+
+    def _wait_until_gone(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 def is_alive(pid: int) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..platform.data import Snapshot, bundle_code, create_snapshot, read_source_files
-from ..platform.project import Project
+from ..platform.project import Project, find_project, load_project
 from ..platform.workspace import Workspace
 
 
@@ -21,6 +21,14 @@ class AddedData:
 def remember_project(workspace: Workspace, project: Project, folder: Path) -> None:
     """Keep the project's file and code, so that jobs and pipelines run what is here now."""
     workspace.projects.save(project, bundle_code(folder, workspace.store))
+
+
+def current_project(workspace: Workspace) -> tuple[Project, str]:
+    """The project of the working folder, remembered as it is now; and the digest of its code."""
+    path = find_project()
+    project = load_project(path)
+    remember_project(workspace, project, path.parent)
+    return project, workspace.projects.load(project.name)[1]
 
 
 def add_data(workspace: Workspace, project: Project) -> AddedData:

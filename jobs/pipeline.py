@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import ray
@@ -103,9 +103,10 @@ class Pipeline:
 
     def canary(self) -> Output:
         """Give the challenger its share and watch both until the counts decide."""
-        challenger, champion = int(self._done["deploy"]["version"]), self._champion_in_traffic()
-        if champion is None or champion == challenger:
-            return {"reason": "there was no champion to compare with", "answers": 0}
+        challenger = int(self._done["deploy"]["version"])
+        champion = self._champion_in_traffic(challenger)
+        if champion is None:
+            return {"action": "promote", "reason": "there was no champion to compare with", "answers": 0}
         canary = self._project.serve.canary
         weight = round(canary.share / 100 * WHOLE)
         split = self._workspace.endpoints.set_split(
@@ -115,13 +116,21 @@ class Pipeline:
         )
         say(f"canary: v{challenger} gets {canary.share:g} % (revision {split.revision})")
         decision, counts = self._watch(champion, challenger)
-        if decision.action != "promote":
-            self._roll_back(champion, challenger, decision)
-        return {"champion": champion, "reason": decision.reason, "answers": counts.answers}
+        return {
+            "champion": champion,
+            "action": decision.action,
+            "reason": decision.reason,
+            "answers": counts.answers,
+        }
 
     def promote(self) -> Output:
-        """All traffic to the challenger; the old champion stays warm for a rollback, older versions go."""
+        """All traffic to the challenger; the old champion stays warm for a rollback, older versions go.
+
+        Where the canary decided otherwise, the challenger goes: its decision is written down before it is acted on.
+        """
         version = int(self._done["deploy"]["version"])
+        if self._done["canary"]["action"] != "promote":
+            self._roll_back(version)
         promote_version(self._workspace, self._project, version, f"pipeline run {self._run.id}")
         previous = self._done["canary"].get("champion")
         for found in self._workspace.endpoints.deployments(self._project.endpoint):
@@ -154,13 +163,11 @@ class Pipeline:
         settings = self._project.train.model_copy(update=chosen)
         return self._project.model_copy(update={"train": settings, "task": task})
 
-    def _champion_in_traffic(self) -> int | None:
-        variants = [
-            split.variants for split in self._workspace.endpoints.splits() if split.endpoint == self._project.endpoint
-        ]
-        if not variants:
-            return None
-        return max(variants[0], key=lambda variant: variant.weight).version
+    def _champion_in_traffic(self, challenger: int) -> int | None:
+        """The version with most traffic; never the challenger, which has half of it in a canary of 50 %."""
+        splits = [found for found in self._workspace.endpoints.splits() if found.endpoint == self._project.endpoint]
+        others = [variant for split in splits for variant in split.variants if variant.version != challenger]
+        return max(others, key=lambda variant: variant.weight).version if others else None
 
     def _watch(self, champion: int, challenger: int) -> tuple[CanaryDecision, ArmCounts]:
         steps = {step.name: step for step in self._workspace.pipelines.steps(self._run.id)}
@@ -181,13 +188,13 @@ class Pipeline:
         store, window = self._workspace.store, Window(since_s, time.time() + 1)
         return ArmCounts(*count_answers(store.filesystem, store.path(""), self._project.endpoint, version, window))
 
-    def _roll_back(self, champion: int, challenger: int, decision: CanaryDecision) -> None:
-        workspace, endpoint = self._workspace, self._project.endpoint
-        workspace.endpoints.set_split(endpoint, {champion: WHOLE}, decision.reason)
-        workspace.registry.move_alias(self._project.name, CHALLENGER, None, decision.reason)
+    def _roll_back(self, challenger: int) -> NoReturn:
+        """Back to the champion alone; after a crash halfway it comes to the same end."""
+        workspace, endpoint, canary = self._workspace, self._project.endpoint, self._done["canary"]
+        workspace.endpoints.set_split(endpoint, {int(canary["champion"]): WHOLE}, canary["reason"])
+        workspace.registry.move_alias(self._project.name, CHALLENGER, None, canary["reason"])
         remove_version(workspace, endpoint, challenger)
-        state = "rolled_back" if decision.action == "roll_back" else "inconclusive"
-        raise Stop(state, decision.reason)
+        raise Stop("rolled_back" if canary["action"] == "roll_back" else "inconclusive", canary["reason"])
 
 
 def promote_version(workspace: Workspace, project: Project, version: int, reason: str) -> None:

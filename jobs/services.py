@@ -67,6 +67,13 @@ def require_nothing_running(settings: Settings) -> None:
         raise Conflict(f"a cluster is running already for {settings.home}: end it with `rayloop down` first")
 
 
+def end_dead(settings: Settings) -> None:
+    """End what is left of a cluster whose head is gone: its addresses would be taken for those of the next one."""
+    cluster = LocalCluster.find(settings)
+    if cluster is not None and not cluster.is_alive:
+        _stop(cluster)
+
+
 def down(settings: Settings) -> None:
     """End everything that `up` started; data stays. Raises NotFound where nothing runs."""
     cluster = LocalCluster.find(settings)

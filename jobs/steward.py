@@ -66,9 +66,19 @@ class Steward:
         if decision.action == "give_up":
             self._workspace.pipelines.set_state(run.id, "failed", reason=decision.reason)
         elif decision.action == "submit":
-            # A steward that dies between the two lines submits the same id again, which Ray refuses.
+            return self._start(run, decision)
+        return decision
+
+    def _start(self, run: PipelineRun, decision: Decision) -> Decision:
+        pipelines = self._workspace.pipelines
+        try:
             self._submit(run)
-            self._workspace.pipelines.set_state(run.id, "running", attempt=True, reason=decision.reason)
+        except NotFound as error:  # its project or its code is gone, which must not hold up the other runs
+            pipelines.set_state(run.id, "failed", reason=str(error))
+            return Decision("give_up", str(error))
+        # A steward that dies here submits the same id again, which Ray refuses. The job may have ended the run by now.
+        if not pipelines.get(run.id).has_ended:
+            pipelines.set_state(run.id, "running", attempt=True, reason=decision.reason)
         return decision
 
     def _job_state(self, run: PipelineRun) -> str | None:

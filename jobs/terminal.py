@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from ..cluster import ClusterStatus
 from ..platform.project import Project
-from ..platform.registry.registry import CHAMPION
 from ..platform.settings import Settings
 from ..platform.state import Entry, PipelineRun, SnapshotRecord, Step
 from ..platform.stats import DriftReport
 from ..platform.traffic import Split
-from ..platform.validate import Verdict
 from ..platform.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ..platform.validate import Verdict
 
 console = Console(highlight=False)
 
@@ -133,7 +134,8 @@ def show_pipeline(run: PipelineRun, steps: Sequence[Step]) -> None:
     table = make_table("step", ">seconds", "result")
     for step in steps:
         seconds = "" if step.ended_s is None else f"{step.ended_s - step.started_s:.1f}"
-        table.add_row(step.name, seconds, _brief(step.output) if step.ended_s else "under way")
+        unfinished = "the run ended here" if run.has_ended else "under way"
+        table.add_row(step.name, seconds, unfinished if step.ended_s is None else _brief(step.output))
     console.print(table)
 
 
@@ -154,6 +156,8 @@ def follow_pipeline(workspace: Workspace, run_id: str, say: Callable[[str], None
 
 def show_versions(workspace: Workspace, model: str) -> None:
     """Versions of a model with their verdicts and traffic."""
+    from ..platform.registry.registry import CHAMPION  # MLflow takes over a second to import
+
     shares = {v.version: v.weight / 100 for split in workspace.endpoints.splits() for v in split.variants}
     champion = workspace.registry.alias(model, CHAMPION)
     table = make_table(">version", "validation", ">traffic", "alias", "run", "SHA-256")

@@ -159,8 +159,11 @@ def _domain(choice: Mapping[Any, list[Any]]) -> Any:
 
 
 def _log_trial(tracker: Tracker, name: str, project: Project, result: Any) -> None:
-    measured = {k: v for k, v in (result.metrics or {}).items() if k.startswith(("validation_", "train_loss"))}
-    epochs = int((result.metrics or {}).get("training_iteration", 0))
+    reported = result.metrics or {}
+    measured = {k: v for k, v in reported.items() if k.startswith(("validation_", "train_loss"))}
+    if reported.get("best_score") is not None:
+        measured[f"best_validation_{project.metric}"] = reported["best_score"]
+    epochs = int(reported.get("training_iteration", 0))
     settings = {key: result.config[key] for key in project.search.space}
     state = "FAILED" if result.error else "FINISHED"
     tracker.log_child(name, settings, {**measured, "epochs": epochs}, state)

@@ -58,8 +58,8 @@ class Settings(BaseModel):
         chosen |= {name: environ[key] for name, key in ENVIRONMENT.items() if environ.get(key)}
         given = {name: value for name, value in arguments.items() if value is not None}
         chosen |= given
-        if "dashboard_port" in given and "address" not in given:
-            chosen["address"] = f"http://127.0.0.1:{given['dashboard_port']}"
+        if "dashboard_port" in chosen:
+            chosen.setdefault("address", f"http://127.0.0.1:{chosen['dashboard_port']}")
         if "://" not in str(chosen["store"]):
             chosen["store"] = str(Path(chosen["store"]).absolute())
         try:
@@ -96,6 +96,6 @@ def _cluster_file(home: Path) -> dict[str, Any]:
         return {}
     try:
         known = json.loads(path.read_text())["settings"]
-    except (OSError, ValueError, KeyError):
+        return {name: value for name, value in known.items() if name in ENVIRONMENT}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InvalidInput(f"{path} is damaged: remove it, or run `rayloop down` and `rayloop up`") from None
-    return {name: value for name, value in known.items() if name in ENVIRONMENT}

@@ -27,19 +27,23 @@ class DeployFailed(RayloopError):
 def deploy_version(workspace: Workspace, wanted: Deployment, say: Callable[[str], None] = lambda _: None) -> None:
     """Bring one version up and wait until it answers through Serve's proxy; it gets no traffic by this.
 
-    Raises DeployFailed, and takes the version down again, where it can't be brought up.
+    Raises DeployFailed where it can't be brought up; what was asked for before is asked for again then.
     """
     label = f"{wanted.endpoint} v{wanted.version}"
-    known = [found for found in workspace.endpoints.deployments(wanted.endpoint) if found == wanted]
-    if not known:
+    deployed = {found.version: found for found in workspace.endpoints.deployments(wanted.endpoint)}
+    before = deployed.get(wanted.version)
+    if before != wanted:
         workspace.endpoints.add_deployment(wanted)
     say(f"bringing {label} up")
     try:
         apply_deployments(workspace)
         _wait_until_ready(workspace, wanted)
     except RayloopError:
-        if not known:
+        if before is None:
             workspace.endpoints.remove_deployment(wanted.endpoint, wanted.version)
+        elif before != wanted:  # it may have traffic: it serves on as it was
+            workspace.endpoints.add_deployment(before)
+        if before != wanted:
             apply_deployments(workspace)
         raise
 

@@ -79,8 +79,9 @@ def run_demo(home: Path | None, folder: Path | None, exit_after: bool) -> None:
     # As `kill` and `make` do: the clusters' processes must not outlive the demo.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     first, labelled, held_out = load_parts()
+    services.require_nothing_running(Settings.load(home=home))
+    services.end_dead(Settings.load(home=home))
     settings = Settings.load(home=home)
-    services.require_nothing_running(settings)
     make_project(folder, first)
     story = Story()
     try:

@@ -34,9 +34,12 @@ def bundle_code(root: Path, store: Store) -> str:
 
 
 def unpack_code(digest: str, store: Store, folder: Path) -> Path:
-    """Lay a bundle out in `folder`; returns that folder."""
+    """Lay a bundle out in `folder`; returns that folder. Raises InvalidInput where its bytes are not the digest's."""
+    content = store.read(_name(digest))
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise InvalidInput(f"the code bundle {digest[:12]} was changed after it was made")
     folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(io.BytesIO(store.read(_name(digest)))) as archive:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(folder)
     return folder
 

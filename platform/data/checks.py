@@ -18,6 +18,9 @@ def check_table(table: pa.Table, project: Project, name: str) -> None:
     """
     if table.num_rows == 0:
         raise InvalidInput(f"{name} holds no rows")
+    twice = [column for column in table.column_names if table.column_names.count(column) > 1]
+    if twice:
+        raise InvalidInput(f"{name} has {table.column_names.count(twice[0])} columns named {twice[0]!r}")
     for key, column in _named_columns(project):
         if column not in table.column_names:
             close = difflib.get_close_matches(column, table.column_names, n=1)

@@ -50,8 +50,9 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the files' hashes, in order, and the columns."""
-        content = {"format": FORMAT, "files": [file.sha256 for file in self.files], "columns": self.columns}
+        """SHA-256 over the files' hashes and sizes, in order, and the columns; not over the files' names."""
+        files = [(file.sha256, file.rows, file.size_bytes) for file in self.files]
+        content = {"format": FORMAT, "files": files, "columns": self.columns}
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
     def to_json(self) -> bytes:
@@ -76,7 +77,7 @@ class Manifest:
         except (ValueError, KeyError, TypeError):
             raise InvalidInput("the snapshot's manifest is damaged") from None
         if named != manifest.digest:
-            raise InvalidInput(f"the manifest of snapshot {named[:12]} was changed after it was made")
+            raise InvalidInput(f"the manifest of snapshot {str(named)[:12]} was changed after it was made")
         return manifest
 
 
@@ -137,7 +138,10 @@ def create_snapshot(store: Store, project: Project, files: Iterable[SourceFile])
 
 def open_snapshot(store: Store, digest: str) -> Snapshot:
     """A snapshot by its digest. Raises NotFound, or InvalidInput where its manifest was changed."""
-    return Snapshot(store, Manifest.from_json(store.read(f"snapshots/{digest}/manifest.json")))
+    manifest = Manifest.from_json(store.read(f"snapshots/{digest}/manifest.json"))
+    if manifest.digest != digest:
+        raise InvalidInput(f"the manifest of snapshot {digest[:12]} is that of {manifest.digest[:12]}")
+    return Snapshot(store, manifest)
 
 
 def _same_schema(known: pa.Schema | None, file: SourceFile) -> pa.Schema:
@@ -155,4 +159,7 @@ def _same_schema(known: pa.Schema | None, file: SourceFile) -> pa.Schema:
     extra = [name for name in found.names if name not in known.names]
     if extra:
         raise InvalidInput(f"{file.name} has a column {extra[0]!r}, which the files before it have not")
-    raise InvalidInput(f"{file.name} has the columns of the files before it in another order")
+    if found.names != known.names:
+        raise InvalidInput(f"{file.name} has the columns of the files before it in another order")
+    differing = next(field.name for field in known if found.field(field.name).nullable != field.nullable)
+    raise InvalidInput(f"{file.name}: column {differing!r} may hold nulls in one of the files, but not in all of them")

@@ -48,23 +48,26 @@ def _local_files(source: Path) -> list[Path]:
         if not found:
             raise NotFound(f"no .parquet or .csv file in {source}")
         return found
+    if source.exists():  # before the glob: a name may hold brackets
+        return [source]
     if any(sign in str(source) for sign in "*?["):
         found = sorted(Path(name) for name in glob.glob(str(source), recursive=True))  # noqa: PTH207
         if not found:
             raise NotFound(f"no file matches {source}")
         return found
-    if not source.exists():
-        raise NotFound(f"no such file: {source}")
-    return [source]
+    raise NotFound(f"no such file: {source}")
 
 
 def _read_remote(source: str) -> Iterator[SourceFile]:
     try:
         filesystem, path = fs.FileSystem.from_uri(source)
         info = filesystem.get_file_info(path)
+        if info.type == fs.FileType.NotFound:
+            raise NotFound(f"no such file: {source}")
         if info.type == fs.FileType.Directory:
             found = filesystem.get_file_info(fs.FileSelector(path))
-            paths = sorted(item.path for item in found if item.path.endswith(SUFFIXES))
+            shown = [item.path for item in found if item.base_name[0] not in "._"]
+            paths = sorted(path for path in shown if path.endswith(SUFFIXES))
         else:
             paths = [path]
         contents = [(name, filesystem.open_input_stream(name).read()) for name in paths]
@@ -85,7 +88,9 @@ def _parse(name: str, content: bytes) -> SourceFile:
     if not name.endswith(".csv"):
         raise InvalidInput(f"cannot read {name}: a source file must end in .parquet or .csv")
     try:
-        table = csv.read_csv(pa.BufferReader(content))
+        # An empty text is a gap, as it is for a number; "" in quotes is a text.
+        options = csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
+        table = csv.read_csv(pa.BufferReader(content), convert_options=options)
     except pa.ArrowException as error:
         raise InvalidInput(f"cannot read {name}: {str(error).splitlines()[0]}") from None
     sink = pa.BufferOutputStream()

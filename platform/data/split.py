@@ -79,7 +79,7 @@ def _by_time(times: pa.ChunkedArray, config: DataConfig) -> NDArray[np.int8]:
     sorted_times = np.sort(order)
     rows = len(sorted_times)
     test_from = sorted_times[min(rows - 1, round(rows * (1 - config.split.test)))]
-    validation_from = sorted_times[round(rows * (1 - config.split.test - config.split.validation))]
+    validation_from = sorted_times[min(rows - 1, round(rows * (1 - config.split.test - config.split.validation)))]
     parts = np.where(order >= test_from, 2, np.where(order >= validation_from, 1, 0)).astype(np.int8)
     _all_parts_present(parts)
     return parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from torch import nn
 from ..errors import InvalidInput, NotFound
 from ..stats import Profile
 from .schema import Schema, canonical_json
-from .signature import Columns, Signature
+from .signature import NUMPY_DTYPE, Columns, Signature
 from .task import Task, find_task
 
 FORMAT = 1
@@ -50,8 +51,8 @@ class LoadedModel:
         if not self.schema.target.is_classes:
             return {"prediction": given["prediction"].numpy().astype(np.float64)}
         probabilities = given["probabilities"].numpy()
-        kind = object if self.schema.target.datatype == "BYTES" else None
-        classes = np.asarray(self.schema.target.classes, dtype=kind)
+        target = self.schema.target
+        classes = np.asarray(target.classes, dtype=NUMPY_DTYPE[target.datatype])
         return {"prediction": classes[probabilities.argmax(axis=1)], "probabilities": probabilities}
 
 
@@ -66,7 +67,8 @@ def save_artifact(
 ) -> str:
     """Write the artifact; returns its SHA-256, which covers every file of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    # Copies: safetensors refuses tensors that share memory, as tied weights do.
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     save_file(weights, str(folder / WEIGHTS_FILE))
     (folder / PROFILE_FILE).write_bytes(profile.to_json())
     if code_from is not None and use != "tabular":
@@ -96,16 +98,17 @@ def load_artifact(source: str) -> LoadedModel:
         content = (folder / MODEL_FILE).read_bytes()
         try:
             model = json.loads(content)
-            files, schema = model["files"], Schema.from_dict(model["schema"])
+            schema = Schema.from_dict(model["schema"])
+            files, use, params = dict(model["files"]), model["task"], model["params"]
         except (ValueError, KeyError, TypeError):
             raise InvalidInput(f"{source}/{MODEL_FILE} is damaged") from None
         found = _hashes(folder)
-        for name, digest in files.items():
-            if found.get(name) != digest:
-                raise InvalidInput(f"{source}/{name} was changed or lost after the model was saved")
+        for name in sorted(files.keys() | found.keys()):
+            if found.get(name) != files.get(name):
+                raise InvalidInput(f"{source}/{name} was changed, lost or added after the model was saved")
         code = _kept_code(folder / CODE_FOLDER, hashlib.sha256(content).hexdigest())
-        task = find_task(model["task"], code)
-        module = task.build(schema, model["params"])
+        task = find_task(use, code)
+        module = task.build(schema, params)
         module.load_state_dict(load_file(str(folder / WEIGHTS_FILE)))
     module.eval()
     return LoadedModel(schema, task, module, schema.signature(), hashlib.sha256(content).hexdigest())
@@ -114,7 +117,10 @@ def load_artifact(source: str) -> LoadedModel:
 def load_profile(source: str) -> Profile:
     """The reference profile of an artifact in a folder or at a URI. Raises NotFound."""
     with tempfile.TemporaryDirectory(prefix="rayloop-model-") as scratch:
-        return Profile.from_json((_local(source, Path(scratch)) / PROFILE_FILE).read_bytes())
+        path = _local(source, Path(scratch)) / PROFILE_FILE
+        if not path.exists():
+            raise NotFound(f"no {PROFILE_FILE} at {source}")
+        return Profile.from_json(path.read_bytes())
 
 
 def load_schema(source: str) -> Schema:
@@ -140,20 +146,25 @@ def _kept_code(folder: Path, digest: str) -> Path | None:
     if not folder.exists():
         return None
     kept = Path(tempfile.gettempdir()) / f"rayloop-code-{digest[:16]}"
-    if not kept.exists():
-        scratch = Path(tempfile.mkdtemp(prefix="rayloop-code-"))
-        shutil.copytree(folder, scratch, dirs_exist_ok=True)
-        try:
-            scratch.rename(kept)
-        except OSError:  # another process was first with the same bytes
-            shutil.rmtree(scratch)
+    if _is_copy(kept, folder):
+        return kept
+    scratch = Path(tempfile.mkdtemp(prefix="rayloop-code-"))
+    shutil.copytree(folder, scratch, dirs_exist_ok=True)
+    try:
+        scratch.rename(kept)
+    except OSError:
+        if not _is_copy(kept, folder):  # swept by a cleaner of old files, or put there by somebody else
+            return scratch
+        shutil.rmtree(scratch)  # another process was first with the same bytes
     return kept
 
 
+def _is_copy(kept: Path, folder: Path) -> bool:
+    """True where `kept` is ours and holds the same files: anybody may write to the machine's temporary folder."""
+    return kept.is_dir() and kept.stat().st_uid == os.getuid() and _hashes(kept) == _hashes(folder)
+
+
 def _hashes(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-        if path.name not in {MODEL_FILE, "MLmodel"}
-    }
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in paths if "__pycache__" not in path.parts}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in names.items() if name != MODEL_FILE}

@@ -90,7 +90,15 @@ class Schema:
         if not self.target.is_classes:
             numbers: NDArray[np.generic] = values.cast(pa.float32()).to_numpy()
             return numbers
-        known = pa.array(self.target.classes, type=values.type)
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        try:
+            known = pa.array(self.target.classes, type=values.type)
+        except (pa.ArrowException, TypeError):
+            first = self.target.classes[0]
+            raise InvalidInput(
+                f"target {self.target.name!r} has type {values.type} here, but classes such as {first!r} in training"
+            ) from None
         indices = pc.index_in(values, value_set=known)
         if indices.null_count:
             row = pc.index(pc.is_null(indices), True).as_py()
@@ -121,8 +129,9 @@ def _to_numpy(values: pa.ChunkedArray) -> NDArray[np.generic]:
     if pa.types.is_boolean(kind) or pa.types.is_dictionary(kind) or pa.types.is_decimal(kind):
         values = values.cast(pa.string() if pa.types.is_dictionary(kind) else pa.float64())
     elif pa.types.is_temporal(kind):
-        values = values.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64())
-        values = pc.divide(values, 1e6)  # seconds since 1970
+        unit = pa.duration("us") if pa.types.is_duration(kind) else pa.timestamp("us")
+        values = values.cast(unit, safe=False).cast(pa.int64()).cast(pa.float64())
+        values = pc.divide(values, 1e6)  # seconds, of an instant since 1970
     result: NDArray[np.generic] = values.to_numpy()
     return result
 
@@ -139,14 +148,19 @@ def _feature(name: str, values: pa.ChunkedArray) -> Feature:
             )
         return Feature(name, "categorical", "BYTES", categories=tuple(categories))
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    if not (is_number or pa.types.is_boolean(kind) or pa.types.is_temporal(kind)):
+    is_time = pa.types.is_temporal(kind) and not pa.types.is_time(kind)
+    if not (is_number or is_time or pa.types.is_boolean(kind)):
         raise InvalidInput(f"column {name!r} has type {kind}, which no feature can have: name it under data.ignore")
     numbers = _to_numpy(values).astype(np.float64)
     finite = numbers[np.isfinite(numbers)]
-    mean = float(finite.mean()) if finite.size else 0.0
-    std = float(finite.std()) if finite.size else 0.0
-    missing = bool(finite.size < numbers.size)
-    return Feature(name, "numeric", _datatype(kind), mean, std if std > 0 else 1.0, missing)
+    return Feature(name, "numeric", _datatype(kind), *_scale(finite), bool(finite.size < numbers.size))
+
+
+def _scale(finite: NDArray[np.generic]) -> tuple[float, float]:
+    """Mean and deviation; a constant has deviation 1, since the sum's rounding would leave some 1e-17."""
+    if not finite.size:
+        return 0.0, 1.0
+    return float(finite.mean()), float(finite.std()) if finite.min() < finite.max() else 1.0
 
 
 def _datatype(kind: pa.DataType) -> Datatype:
@@ -163,12 +177,13 @@ def _target(project: Project, values: pa.ChunkedArray) -> Target:
     name = project.data.target
     if project.task.kind == "regression":
         numbers = values.cast(pa.float64()).to_numpy()
-        std = float(numbers.std())
-        return Target(name, "FP64", mean=float(numbers.mean()), std=std if std > 0 else 1.0)
+        mean, std = _scale(numbers)
+        return Target(name, "FP64", mean=mean, std=std)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
     kind = values.type
-    if pa.types.is_dictionary(kind):
-        values = values.cast(pa.string())
-    if pa.types.is_floating(kind):
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (is_text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise InvalidInput(
             f"target {name!r} has type {kind}: classes are texts, whole numbers or booleans; "
             "set task.kind to regression, or make it whole numbers"

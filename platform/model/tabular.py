@@ -120,9 +120,11 @@ def _unwrapped(module: nn.Module) -> TabularModule:
 def _codes(feature: Feature, values: NDArray[np.generic]) -> NDArray[np.int64]:
     """Place of each text among the sorted categories, from 1; 0 for any other and for none."""
     known = np.asarray(feature.categories, dtype=object)
-    texts = np.asarray([value if isinstance(value, str) else "" for value in values.tolist()], dtype=object)
+    given = values.tolist()
+    is_text = np.asarray([isinstance(value, str) for value in given], dtype=np.bool_)
+    texts = np.asarray([value if isinstance(value, str) else "" for value in given], dtype=object)
     if not len(known):
         return np.zeros(len(texts), dtype=np.int64)
     places = np.searchsorted(known, texts)
     places = np.minimum(places, len(known) - 1)
-    return np.where(known[places] == texts, places + 1, 0).astype(np.int64)
+    return np.where(is_text & (known[places] == texts), places + 1, 0).astype(np.int64)

@@ -62,11 +62,12 @@ def find_task(use: str, folder: Path | None = None) -> Task:
     if folder is not None:
         _import_from(folder)
     try:
-        task = getattr(importlib.import_module(module_name), class_name)()
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InvalidInput(f"task.use = {use!r}: no module {error.name!r} beside the project file") from None
-    except AttributeError:
-        raise InvalidInput(f"task.use = {use!r}: module {module_name!r} has no class {class_name!r}") from None
+    if not hasattr(module, class_name):
+        raise InvalidInput(f"task.use = {use!r}: module {module_name!r} has no class {class_name!r}")
+    task = getattr(module, class_name)()
     if not isinstance(task, Task):
         missing = [name for name in ("build", "encode", "loss", "predict") if not hasattr(task, name)]
         raise InvalidInput(f"task.use = {use!r}: the class lacks {', '.join(missing)}")
@@ -78,6 +79,7 @@ _folders: list[Path] = []
 
 def _import_from(folder: Path) -> None:
     """Put `folder` first, and forget modules of earlier ones: two versions may hold the same name with other code."""
+    folder = folder.absolute()
     for earlier in [known for known in _folders if known != folder]:
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None) or "").startswith(f"{earlier}/"):

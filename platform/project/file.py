@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidInput, NotFound
-from .schema import Project
+from .schema import BrokenRule, Project
 
 FILE_NAME = "rayloop.yaml"
+
+
+class Loader(yaml.SafeLoader):
+    """Safe YAML whose numbers are those that people write: YAML 1.1 reads `1e-4` as text."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def find_project(path: Path | None = None) -> Path:
@@ -28,9 +38,9 @@ def find_project(path: Path | None = None) -> Path:
 def load_project(path: Path) -> Project:
     """Read and check one project file; the source in it becomes absolute."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InvalidInput(f"cannot read {path}: {reason}") from None
     project = parse_project(text, name=path.name)
     source = project.data.source
@@ -46,12 +56,13 @@ def parse_project(text: str, name: str = FILE_NAME) -> Project:
     Raises InvalidInput for the first fault, and says how many more there are.
     """
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        tree = yaml.compose(text, Loader=Loader)
+        values = yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, ValueError) as error:  # a date of month 13 is a ValueError
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        raise InvalidInput(f"{name}{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InvalidInput(f"{name}{where}: not YAML: {problem}") from None
     if not isinstance(values, dict):
         raise InvalidInput(f"{name}: the file must hold keys and values, such as `name: churn`")
     try:
@@ -63,7 +74,9 @@ def parse_project(text: str, name: str = FILE_NAME) -> Project:
 
 
 def _sentence(fault: dict[str, Any], tree: yaml.Node | None, name: str) -> str:
-    path = tuple(part for part in fault["loc"] if part != "[key]")
+    broken = fault.get("ctx", {}).get("error")
+    below = broken.path if isinstance(broken, BrokenRule) else ()
+    path = tuple(part for part in (*fault["loc"], *below) if part != "[key]")
     key = ".".join(str(part) for part in path)
     line = _line(tree, path)
     where = f"{name} line {line}" if line else name
@@ -75,8 +88,10 @@ def _sentence(fault: dict[str, Any], tree: yaml.Node | None, name: str) -> str:
         return f"{where}: the key {key!r} is missing"
     rule = fault["msg"].removeprefix("Value error, ")
     rule = rule[0].lower() + rule[1:]
-    if fault["type"] == "value_error":
-        return f"{where}: {key + ': ' if key else ''}{rule}"
+    if fault["type"] == "model_type":
+        rule = "it must hold keys and values"
+    if fault["type"] == "value_error" and not isinstance(fault["input"], str):
+        return f"{where}: {key}: {rule}"
     return f"{where}: {key} = {fault['input']!r}: {rule}"
 
 

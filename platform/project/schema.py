@@ -7,6 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
+class BrokenRule(ValueError):
+    """A rule that several keys break together; `path` leads from the section that checks it to the one to change."""
+
+    def __init__(self, rule: str, *path: str | int) -> None:
+        super().__init__(rule, *path)
+        self.rule, self.path = rule, path
+
+    def __str__(self) -> str:
+        return self.rule
+
+
 def _no_double_dash(name: str) -> str:
     """`--` parts endpoint and version in the names of Serve applications."""
     if "--" in name:
@@ -22,7 +33,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A frozen part of the project file that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # An infinite number would come back from the database as null.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class SplitConfig(Section):
@@ -38,7 +50,10 @@ class SplitConfig(Section):
     @model_validator(mode="after")
     def _leaves_rows_to_train(self) -> SplitConfig:
         if self.validation + self.test >= 1:
-            raise ValueError("validation and test must leave rows to train on: their sum must be below 1")
+            raise ValueError(
+                f"validation {self.validation:g} and test {self.test:g} must leave rows to train on: "
+                "their sum must be below 1"
+            )
         return self
 
 
@@ -62,9 +77,9 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _time_split_has_a_time(self) -> DataConfig:
         if self.split.by == "time" and self.time is None:
-            raise ValueError("split.by is time, so data.time must name a column")
+            raise BrokenRule("is 'time', so data.time must name a column", "split", "by")
         if self.target in {self.key, self.time, *self.sensitive, *self.ignore}:
-            raise ValueError(f"target {self.target!r} cannot also be key, time, sensitive or ignored")
+            raise BrokenRule(f"{self.target!r} cannot also be key, time, sensitive or ignored", "target")
         return self
 
     @property
@@ -119,19 +134,19 @@ class SearchConfig(Section):
     def _space_is_sound(self) -> SearchConfig:
         for name, choice in self.space.items():
             if len(choice) != 1:
-                raise ValueError(f"space.{name} must hold exactly one of choice, uniform, loguniform, int")
+                raise BrokenRule("must hold exactly one of choice, uniform, loguniform, int", "space", name)
             ((how, values),) = choice.items()
             if not values:
-                raise ValueError(f"space.{name}.{how} is empty")
+                raise BrokenRule("must not be empty", "space", name, how)
             if how == "choice":
                 continue
             numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
             if len(values) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
-                raise ValueError(f"space.{name}.{how} = {values} must be two numbers, the lower first")
+                raise BrokenRule(f"{values} must be two numbers, the lower first", "space", name, how)
             if how == "loguniform" and numbers[0] <= 0:
-                raise ValueError(f"space.{name}.loguniform = {values} must lie above 0")
+                raise BrokenRule(f"{values} must lie above 0", "space", name, how)
             if how == "int" and not all(isinstance(v, int) for v in values):
-                raise ValueError(f"space.{name}.int = {values} must be whole numbers")
+                raise BrokenRule(f"{values} must be whole numbers", "space", name, how)
         return self
 
 
@@ -231,12 +246,12 @@ class Project(Section):
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Project:
         known = METRICS[self.task.kind]
-        named = [gate.metric for gate in self.validate_.gates]
-        if self.validate_.metric is not None:
-            named.append(self.validate_.metric)  # type: ignore[arg-type]
-        for metric in named:
-            if metric not in known:
-                raise ValueError(f"metric {metric!r} is not one of {self.task.kind}: {', '.join(known)}")
+        named: list[tuple[str | None, tuple[str | int, ...]]] = [(self.validate_.metric, ("metric",))]
+        named += [(gate.metric, ("gates", place, "metric")) for place, gate in enumerate(self.validate_.gates)]
+        for metric, path in named:
+            if metric is not None and metric not in known:
+                rule = f"{metric!r} is not a metric of {self.task.kind}: {', '.join(known)}"
+                raise BrokenRule(rule, "validate", *path)
         return self
 
     @property

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import yaml
+
+from .file import Loader
 from .schema import Project
 
 _TEMPLATE = """\
@@ -70,10 +74,21 @@ def template(name: str, source: str = "data.parquet", target: str = "label", kin
     """The text of a new project file; it passes `parse_project`."""
     classification = kind == "classification"
     metric, margin = ("accuracy", "0.01") if classification else ("rmse", "0.1")
-    return _TEMPLATE.format(name=name, source=source, target=target, kind=kind, metric=metric, margin=margin)
+    return _TEMPLATE.format(
+        name=_scalar(name), source=_scalar(source), target=_scalar(target), kind=kind, metric=metric, margin=margin
+    )
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of the project file."""
     schema = Project.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "rayloop project", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "rayloop project"}
+
+
+def _scalar(text: str) -> str:
+    """The text as YAML reads it back: in quotes where it would be a number, a truth value or more than one thing."""
+    try:
+        plain = yaml.load(f"key: {text}  # comment", Loader=Loader) == {"key": text}  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, ValueError):
+        plain = False
+    return text if plain else json.dumps(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlparse
@@ -33,6 +34,7 @@ class Registry:
     """The MLflow model registry."""
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of each table that it makes
         self._client = MlflowClient(settings.tracking_uri, registry_uri=settings.tracking_uri)
         self._ledger = ledger
 
@@ -83,10 +85,12 @@ class Registry:
             raise
 
     def move_alias(self, model: str, alias: str, version: int | None, reason: str) -> None:
-        """Let an alias name another version, or none; the ledger keeps every move."""
+        """Let an alias name another version, or none; the ledger keeps every move. Raises NotFound."""
         before = self.alias(model, alias)
         if before == version:
             return
+        if version is not None:
+            self.version(model, version)  # or the ledger would tell of a move that MLflow then refuses
         detail = {"alias": alias, "before": before, "after": version, "reason": reason}
         self._ledger.record("alias", model, detail)
         if version is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,8 +43,13 @@ class Database:
 
     def _migrate(self) -> None:
         try:
-            if self._revision() == HEAD:
+            found = self._revision()
+            if found == HEAD:
                 return
+            if found is not None and found > HEAD:
+                raise Unavailable(
+                    f"the database {_shown(self.url)} is at migration {found}, newer than {HEAD}: update rayloop"
+                )
             from alembic import command  # a third of a second to import, and needed once in a database's life
             from alembic.config import Config
 
@@ -69,7 +77,11 @@ def _engine(url: str) -> Engine:
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None})
-    except (ArgumentError, NoSuchModuleError):
+    except ImportError as error:
+        raise InvalidInput(
+            f"RAYLOOP_DATABASE_URL={_shown(url)}: its driver is not installed: no module {error.name!r}"
+        ) from None
+    except (ArgumentError, NoSuchModuleError, ValueError):  # ValueError: a port that is no number
         raise InvalidInput(
             f"RAYLOOP_DATABASE_URL={_shown(url)}: it must be an SQLAlchemy URL, "
             "such as sqlite:////folder/rayloop.db or postgresql+psycopg://user@host/rayloop"
@@ -81,15 +93,24 @@ def _engine(url: str) -> Engine:
 
 
 def _use_write_ahead_log(connection: Any, _record: Any) -> None:
-    connection.execute("pragma journal_mode=wal").close()
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("pragma journal_mode=wal").close()
+            break
+        except sqlite3.OperationalError as error:
+            # SQLite's own timeout does not cover two processes that turn a new file to WAL at the same moment.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
     connection.execute("pragma foreign_keys=on").close()
 
 
 def _shown(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
+    except (ArgumentError, ValueError):
+        return re.sub(r":[^:@/]*@", ":***@", url)
 
 
 def _cause(error: SQLAlchemyError) -> str:

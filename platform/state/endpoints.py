@@ -43,7 +43,11 @@ class Endpoints:
 
     def add_deployment(self, wanted: Deployment) -> None:
         """Ask for a version to be up; the same again changes nothing."""
+        same = (deployment.c.endpoint == wanted.endpoint) & (deployment.c.version == wanted.version)
         with self._database.transaction() as connection:
+            row = connection.execute(select(deployment).where(same)).first()
+            if row is not None and _deployment(row) == wanted:
+                return
             _remove(connection, wanted.endpoint, wanted.version)
             connection.execute(
                 deployment.insert().values(
@@ -64,8 +68,8 @@ class Endpoints:
             split = _split(connection, name)
             if split is not None and any(variant.version == version for variant in split.variants):
                 raise Conflict(f"{name} version {version} still has traffic: move its share away first")
-            _remove(connection, name, version)
-            self._ledger.append(connection, "undeploy", f"{name}/{version}", {})
+            if _remove(connection, name, version):
+                self._ledger.append(connection, "undeploy", f"{name}/{version}", {})
 
     def split(self, name: str) -> Split:
         """The split of an endpoint as it should be now. Raises NotFound."""
@@ -110,7 +114,7 @@ class Endpoints:
         return after
 
     def previous_weights(self, name: str) -> dict[int, int]:
-        """The last split that differs from the one in force and whose versions are all still deployed.
+        """The last split that gave one version all traffic, differs from the one in force and is still deployed.
 
         Raises NotFound where the endpoint is unknown, Conflict where there is nothing to go back to.
         """
@@ -144,5 +148,7 @@ def _deployment(row: Any) -> Deployment:
     return Deployment(row.endpoint, row.version, row.artifact, row.options)
 
 
-def _remove(connection: Connection, name: str, version: int) -> None:
-    connection.execute(delete(deployment).where((deployment.c.endpoint == name) & (deployment.c.version == version)))
+def _remove(connection: Connection, name: str, version: int) -> bool:
+    """Take the row out; False where there was none."""
+    row = (deployment.c.endpoint == name) & (deployment.c.version == version)
+    return connection.execute(delete(deployment).where(row)).rowcount > 0

@@ -52,7 +52,7 @@ class Ledger:
         entry = Entry(
             seq=1 if last is None else last.seq + 1,
             at_s=round(time.time(), 6),
-            actor=os.environ.get("RAYLOOP_ACTOR") or getpass.getuser(),
+            actor=os.environ.get("RAYLOOP_ACTOR") or _user(),
             action=action,
             subject=subject,
             detail=json.loads(json.dumps(detail)),
@@ -85,3 +85,11 @@ class Ledger:
                 return place
             previous = entry.digest
         return None
+
+
+def _user() -> str:
+    """Who runs this process; a container's user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

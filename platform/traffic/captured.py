@@ -34,8 +34,8 @@ class Window:
     def holds(self, times: pa.ChunkedArray) -> pa.ChunkedArray:
         """Which times lie in it."""
         kind = pa.timestamp("us", tz="UTC")
-        since = pa.scalar(int(self.since_s * 1e6), pa.int64()).cast(kind)
-        until = pa.scalar(int(self.until_s * 1e6), pa.int64()).cast(kind)
+        since = pa.scalar(round(self.since_s * 1e6), pa.int64()).cast(kind)
+        until = pa.scalar(round(self.until_s * 1e6), pa.int64()).cast(kind)
         return pc.and_(pc.greater_equal(times, since), pc.less(times, until))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from ..project.schema import LOWER_IS_BETTER
+from ..project.schema import LOWER_IS_BETTER, METRICS
 
 # N = rows, K = classes
 
@@ -17,8 +17,11 @@ def classification_metrics(target_N: NDArray[np.int64], probabilities_NK: NDArra
     """accuracy, precision, recall, f1, auc, log_loss of class numbers and their probabilities.
 
     Two classes: class 1 is the positive one. More: macro averages, and one-against-rest AUC. `auc` is left
-    out where the rows do not hold every class, since it is undefined there.
+    out where the rows do not hold every class, since it is undefined there. A model that diverged, whose
+    probabilities are not all numbers, gets NaN for each.
     """
+    if not np.isfinite(probabilities_NK).all():
+        return dict.fromkeys(METRICS["classification"], math.nan)
     num_classes = probabilities_NK.shape[1]
     labels = list(range(num_classes))
     predicted_N = probabilities_NK.argmax(axis=1)
@@ -42,14 +45,17 @@ def classification_metrics(target_N: NDArray[np.int64], probabilities_NK: NDArra
 
 
 def regression_metrics(target_N: NDArray[np.floating], predicted_N: NDArray[np.floating]) -> dict[str, float]:
-    """mae, mse, rmse, r2 in the target's own unit."""
+    """mae, mse, rmse, r2 in the target's own unit; NaN for each where a prediction is no number.
+
+    `r2` is left out for one row, where it is undefined.
+    """
+    if not np.isfinite(predicted_N).all():
+        return dict.fromkeys(METRICS["regression"], math.nan)
     mse = float(sk.mean_squared_error(target_N, predicted_N))
-    return {
-        "mae": float(sk.mean_absolute_error(target_N, predicted_N)),
-        "mse": mse,
-        "rmse": math.sqrt(mse),
-        "r2": float(sk.r2_score(target_N, predicted_N)),
-    }
+    found = {"mae": float(sk.mean_absolute_error(target_N, predicted_N)), "mse": mse, "rmse": math.sqrt(mse)}
+    if len(target_N) > 1:
+        found["r2"] = float(sk.r2_score(target_N, predicted_N))
+    return found
 
 
 def is_better(metric: str, value: float, than: float | None) -> bool:

@@ -1,0 +1,101 @@
+"""A file in the store is whole or not there, in a folder and behind a `file://` URI alike."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rayloop.platform.data import Store
+from rayloop.platform.errors import InvalidInput, NotFound, Unavailable
+
+
+@pytest.fixture(params=["folder", "uri"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    folder = tmp_path / "store"
+    return Store(str(folder) if request.param == "folder" else folder.as_uri())
+
+
+def test_what_is_written_is_read(any_store: Store, tmp_path: Path) -> None:
+    assert any_store.is_local
+    assert not any_store.exists("a/b.bin")
+    any_store.write("a/b.bin", b"one")
+    any_store.write("a/b.bin", b"two")
+    assert any_store.exists("a/b.bin")
+    assert any_store.exists("a")
+    assert any_store.read("a/b.bin") == b"two"
+    assert any_store.path("a/b.bin") == any_store.uri("a/b.bin") == str(tmp_path / "store/a/b.bin")
+    assert any_store.path("") == str(tmp_path / "store")
+    assert sorted(path.name for path in (tmp_path / "store/a").iterdir()) == ["b.bin"]
+
+
+def test_an_open_file_can_be_sought_in(any_store: Store) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": [1, 2]}), sink)
+    any_store.write("a.parquet", sink.getvalue().to_pybytes())
+    with any_store.open("a.parquet") as source:
+        assert pq.read_table(source)["x"].to_pylist() == [1, 2]
+
+
+def test_a_missing_file_is_named(any_store: Store, tmp_path: Path) -> None:
+    for read in (any_store.read, any_store.open):
+        with pytest.raises(NotFound) as error:
+            read("none.json")
+        assert str(error.value) == f"{tmp_path}/store/none.json is not in the store"
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failing_write_leaves_what_was_there(store: Store, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    store.write("a/old.bin", b"old")
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[call], fail)
+    for name in ("a/old.bin", "a/new.bin"):
+        with pytest.raises(Unavailable) as error:
+            store.write(name, b"new")
+        assert str(error.value) == f"cannot write {store.path(name)}: No space left on device"
+    assert [path.name for path in Path(store.path("a")).iterdir()] == ["old.bin"]
+    assert store.read("a/old.bin") == b"old"
+
+
+def test_readers_never_see_half_a_file(store: Store) -> None:
+    contents = [bytes([value]) * 200_000 for value in range(2)]
+    store.write("a.bin", contents[0])
+    stop = threading.Event()
+
+    def rewrite() -> None:
+        while not stop.is_set():
+            for content in contents:
+                store.write("a.bin", content)
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        assert {store.read("a.bin") in contents for _ in range(200)} == {True}
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(store: Store) -> None:
+    store.write("a", b"")
+    with pytest.raises(Unavailable, match=r"cannot write .*/store/a/b: "):
+        store.write("a/b", b"")
+    Path(store.path("folder")).mkdir()
+    with pytest.raises(Unavailable, match=r"cannot read .*/store/folder: "):
+        store.read("folder")
+
+
+@pytest.mark.parametrize("root", ["nowhere://bucket/x", "file://relative/x"])
+def test_a_bad_root_names_the_variable(root: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^RAYLOOP_STORE={root}: it must be a folder or an s3:// URI"):
+        Store(root)
+
+
+def test_a_relative_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Store("here").path("a") == str(tmp_path / "here/a")
