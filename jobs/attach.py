@@ -24,8 +24,9 @@ def main() -> None:
 
     def work() -> Mapping[str, Any]:
         check_environment(os.environ)
-        settings = Settings.load()
-        ray.init(log_to_driver=False, configure_logging=False)
+        context = ray.init(log_to_driver=False, configure_logging=False)
+        # Whoever attaches may know the cluster by another name; what stays on it asks its own dashboard.
+        settings = Settings.load(address=f"http://{context.dashboard_url}")
         start_edge_keeper(settings)
         start_steward(settings)
         apply_deployments(Workspace(settings))

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 
 from ..platform.data import Snapshot
+from ..platform.errors import InvalidInput
 from ..platform.model.artifact import LoadedModel, load_artifact
 from ..platform.project import Project
 from ..platform.registry import ModelVersion
@@ -25,7 +26,10 @@ def validate_artifact(workspace: Workspace, project: Project, snapshot: Snapshot
     champion_metrics: dict[str, float] = {}
     if champion is not None:
         source = workspace.registry.version(project.name, champion).artifact
-        champion_metrics = _measure(load_artifact(source), snapshot, project)
+        try:
+            champion_metrics = _measure(load_artifact(source), snapshot, project)
+        except InvalidInput as reason:  # a class or a column that came later: no ground to hold a challenger back
+            say(f"champion v{champion} can't be measured on these rows: {reason}")
     rows = part_tables(snapshot, project)["test"].num_rows
     gates = project.validate_.gates
     return judge(gates, challenger_metrics, champion, champion_metrics, snapshot.digest, rows)

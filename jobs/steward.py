@@ -97,7 +97,7 @@ class Steward:
                 f"python -m rayloop.jobs.pipeline {run.id}",
                 submission_id=job_id(run.id, run.attempts + 1),
                 working_dir=folder,
-                env={"RAYLOOP_ACTOR": "steward"},
+                env={"RAYLOOP_ACTOR": "steward", "RAYLOOP_ADDRESS": self._workspace.settings.address},
             )
 
     def _run(self) -> None:

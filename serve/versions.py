@@ -16,6 +16,7 @@ from ..platform.workspace import Workspace
 from .secret import edge_secret
 
 READY_TIMEOUT_S = 180.0
+REQUEST_TIMEOUT_S = 30.0  # below the time for which another process waits for the database's write lock
 
 
 class DeployFailed(RayloopError):
@@ -132,7 +133,7 @@ def _reason(state: Mapping[str, Any]) -> str:
 def _request(method: str, settings: Settings, content: Any = None) -> dict[str, Any]:
     url = f"{settings.address.rstrip('/')}/api/serve/applications/"
     try:
-        answer = httpx.request(method, url, json=content, timeout=90)
+        answer = httpx.request(method, url, json=content, timeout=REQUEST_TIMEOUT_S)
     except httpx.HTTPError:
         raise Unavailable(f"no Ray cluster answers at {settings.address}: `rayloop up` starts one here") from None
     if answer.status_code != 200:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -145,12 +146,10 @@ def test_init_writes_over_nothing(project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a--b", "../up", "x" * 65, "a: b"])
-def test_init_refuses_a_name_that_is_none(folder: Path, name: str) -> None:
+def test_init_refuses_a_name_that_is_none(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if not name:  # a folder's name that cannot be a project's
         (folder / "not a name").mkdir()
-        import os
-
-        os.chdir(folder / "not a name")
+        monkeypatch.chdir(folder / "not a name")
     assert refuse(2, "init", *([name] if name else []))
     assert files_in(folder) == []
 
@@ -247,6 +246,7 @@ def test_of_several_files_the_wrong_one_is_named_and_none_is_kept(project: Path,
     assert_no_snapshot(own_home)
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own query
 def test_unknown_models_are_told_apart_from_known_ones(project: Path) -> None:
     assert refuse(3, "versions", "nope") == "no model 'nope' is registered"
     for verb in (("deploy", "nope"), ("split", "nope", "1=100"), ("rollback", "nope"), ("retrain", "nope")):
@@ -277,7 +277,7 @@ def test_wrong_shares_are_one_sentence(project: Path, shares: tuple[str, ...], c
     run("data", "add")
     said = refuse(code, "split", "toy", *shares)
     assert [word for word in words if word not in said] == []
-    assert "no entries" in run("ledger", "verify") or run("ledger", "verify").startswith("0 entries")
+    assert run("ledger", "verify").startswith("0 entries")
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def stranger() -> Iterator[str]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
@@ -404,8 +404,6 @@ def test_a_cluster_file_that_lost_a_part_is_damaged_too(own_home: Path, verb: st
 def test_the_demo_empties_no_folder_of_someone_else_s(
     folder: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import signal
-
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     (folder / "mine").mkdir()
     (folder / "mine/thesis.txt").write_text("years of work")

@@ -14,11 +14,11 @@ import torch
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from ...platform.data import Snapshot
+from ...platform.data import Snapshot, code_state
 from ...platform.errors import RayloopError, Unavailable
 from ...platform.model.schema import Schema, fit_schema
 from ...platform.project import Project
-from ...platform.registry import Tracker, code_state, environment_lock
+from ...platform.registry import Tracker, environment_lock
 from ...platform.workspace import Workspace
 from ..report import say
 from .artifact import LoggedModel, log_artifact

@@ -2,6 +2,7 @@
 
 from .bundle import bundle_code, unpack_code
 from .checks import check_table
+from .code import code_state
 from .snapshot import Manifest, Snapshot, SnapshotFile, create_snapshot, open_snapshot
 from .source import read_source_files
 from .split import PARTS, assign_parts
@@ -16,6 +17,7 @@ __all__ = [
     "assign_parts",
     "bundle_code",
     "check_table",
+    "code_state",
     "create_snapshot",
     "open_snapshot",
     "read_source_files",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from pathlib import Path
 
 from ..errors import InvalidInput
+from .code import STATE_FILE, code_state
 from .store import Store
 
 SUFFIXES = frozenset({".py", ".yaml", ".yml", ".toml"})
@@ -18,12 +20,15 @@ MOST_BYTES = 16 * 1024 * 1024
 def bundle_code(root: Path, store: Store) -> str:
     """Pack the project's code and settings (never data) into the store; returns the bundle's digest."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(_files(root)):
-            # A fixed date: the same files give the same bytes, and so the same digest.
-            entry = zipfile.ZipInfo(path.relative_to(root).as_posix(), (1980, 1, 1, 0, 0, 0))
+    contents = {path.relative_to(root).as_posix(): path.read_bytes() for path in _files(root)}
+    if state := code_state(root):
+        contents[STATE_FILE] = json.dumps(state, sort_keys=True).encode()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(contents):
+            # A fixed date and no compression: the same files give the same bytes, and so one digest everywhere.
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, contents[name])
     content = buffer.getvalue()
     if len(content) > MOST_BYTES:
         raise InvalidInput(f"the code beside {root} packs to {len(content)} bytes; {MOST_BYTES} are the most")

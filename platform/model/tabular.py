@@ -68,18 +68,20 @@ class TabularTask:
     """Classification by cross-entropy, regression by squared error of the scaled target."""
 
     def build(self, schema: Schema, params: Mapping[str, Any]) -> nn.Module:
-        """A TabularModule. Raises InvalidInput for a parameter it does not know."""
+        """A TabularModule. Raises InvalidInput for a parameter that it does not know or that breaks its rule."""
         unknown = sorted(set(params) - set(PARAMS))
         if unknown:
             raise InvalidInput(f"task.params.{unknown[0]} is unknown to tabular; known: {', '.join(PARAMS)}")
         chosen = {**PARAMS, **params}
         hidden, dropout, embedding = chosen["hidden"], chosen["dropout"], chosen["embedding"]
-        hidden = [hidden] if isinstance(hidden, int) else list(hidden)
-        if not all(isinstance(width, int) and width > 0 for width in hidden):
-            raise InvalidInput(f"task.params.hidden = {hidden}: it must be a list of widths above 0")
-        if not 0 <= dropout < 1:
-            raise InvalidInput(f"task.params.dropout = {dropout}: it must be at least 0 and below 1")
-        return TabularModule(schema, hidden, float(dropout), int(embedding))
+        widths = [hidden] if isinstance(hidden, int) else hidden
+        if not isinstance(widths, (list, tuple)) or not all(_is_width(width) for width in widths):
+            raise InvalidInput(f"task.params.hidden = {hidden!r}: it must be a list of widths above 0")
+        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+            raise InvalidInput(f"task.params.dropout = {dropout!r}: it must be at least 0 and below 1")
+        if not _is_width(embedding):
+            raise InvalidInput(f"task.params.embedding = {embedding!r}: it must be a whole number above 0")
+        return TabularModule(schema, widths, float(dropout), embedding)
 
     def encode(self, schema: Schema, columns: Columns) -> dict[str, Tensor]:
         """`numeric` (N, F) float32 with NaN for missing, `categorical` (N, C) int64 with 0 for unknown."""
@@ -108,6 +110,10 @@ class TabularTask:
             return {"probabilities": torch.softmax(scores, dim=1)}
         inner = _unwrapped(module)
         return {"prediction": scores.squeeze(1) * inner.target_std + inner.target_mean}
+
+
+def _is_width(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _unwrapped(module: nn.Module) -> TabularModule:

@@ -89,4 +89,4 @@ def _import_from(folder: Path) -> None:
     if folder not in _folders:
         sys.path.insert(0, str(folder))
         _folders.append(folder)
-        importlib.invalidate_caches()
+    importlib.invalidate_caches()

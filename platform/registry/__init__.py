@@ -1,6 +1,6 @@
 """MLflow as rayloop uses it: runs with their metrics, registered versions, and the champion alias."""
 
 from .registry import ModelVersion, Registry
-from .tracker import Tracker, code_state, environment_lock
+from .tracker import Tracker, environment_lock
 
-__all__ = ["ModelVersion", "Registry", "Tracker", "code_state", "environment_lock"]
+__all__ = ["ModelVersion", "Registry", "Tracker", "environment_lock"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -73,9 +72,12 @@ class Tracker:
     def log_model(self, folder: Path, signature: Signature, sha256: str) -> str:
         """Log an artifact folder as a model of this run; returns its MLflow URI."""
         mlflow.set_tracking_uri(self._settings.tracking_uri)
+        run = self._client.get_run(self.run_id)
+        # Model.log would make it in the default experiment, whose files may lie under the working folder.
+        made = self._client.create_logged_model(run.info.experiment_id, "model", self.run_id, params=run.data.params)
         info = Model.log(
             artifact_path=None,
-            name="model",
+            model_id=made.model_id,
             flavor=flavor,
             run_id=self.run_id,
             folder=str(folder),
@@ -103,23 +105,6 @@ class Tracker:
             if found is None:
                 raise
             return str(found.experiment_id)
-
-
-def code_state(folder: Path) -> dict[str, str]:
-    """Commit and uncommitted difference of the git checkout around `folder`; empty where there is none."""
-
-    def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(folder), *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout if done.returncode == 0 else None
-
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    return {"commit": commit.strip(), "diff": git("diff", "HEAD") or ""}
 
 
 def environment_lock() -> str:

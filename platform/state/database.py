@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from ..errors import InvalidInput, Unavailable
 
 HEAD = "0001"  # newest file in migrations/versions; a test holds the two together
-BUSY_TIMEOUT_S = 20.0
+BUSY_TIMEOUT_S = 45.0
 
 
 class Database:

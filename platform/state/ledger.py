@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from .database import Database
 from .tables import ledger
@@ -48,6 +48,8 @@ class Ledger:
 
     def append(self, connection: Connection, action: str, subject: str, detail: Mapping[str, Any]) -> Entry:
         """Record one action at the end of the chain."""
+        if connection.dialect.name == "postgresql":  # SQLite's write transactions exclude each other anyway
+            connection.execute(text("lock table ledger in exclusive mode"))
         last = connection.execute(select(ledger).order_by(ledger.c.seq.desc()).limit(1)).first()
         entry = Entry(
             seq=1 if last is None else last.seq + 1,

@@ -89,14 +89,20 @@ class Pipelines:
             return [PipelineRun(**row._mapping) for row in connection.execute(query)]
 
     def set_state(self, run_id: str, state: str, *, attempt: bool = False, reason: str = "") -> None:
-        """Move a run to another state; `attempt` counts one more try of it. Raises NotFound."""
+        """Move an open run to another state; `attempt` counts one more try of it.
+
+        A run that has ended stays as it ended. Raises NotFound.
+        """
         values: dict[str, Any] = {"state": state, "updated_s": time.time()}
         if attempt:
             values["attempts"] = pipeline_run.c.attempts + 1
         with self._database.transaction() as connection:
-            done = connection.execute(update(pipeline_run).where(pipeline_run.c.id == run_id).values(**values))
-            if done.rowcount == 0:
+            found = connection.execute(select(pipeline_run.c.state).where(pipeline_run.c.id == run_id)).scalar()
+            if found is None:
                 raise NotFound(f"no pipeline run {run_id!r} is known here")
+            if found in ENDED:
+                return
+            connection.execute(update(pipeline_run).where(pipeline_run.c.id == run_id).values(**values))
             self._ledger.append(connection, "pipeline", run_id, {"state": state, "reason": reason})
 
     def begin_step(self, run_id: str, name: str, position: int) -> Step | None:

@@ -58,5 +58,5 @@ def test_the_check_names_the_variable_and_both_values(name: str, value: str | No
 
 
 def test_a_body_that_can_be_sent_again_fits_the_proxys_buffer_beside_its_head() -> None:
-    assert REPLAY_BODY_BYTES < int(REQUIRED["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"])
+    assert int(REQUIRED["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"]) > REPLAY_BODY_BYTES
     assert REPLAY_BODY_BYTES <= MAX_BODY_BYTES

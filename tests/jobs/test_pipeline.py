@@ -113,7 +113,9 @@ def test_steps_that_ended_are_not_done_again_and_one_that_was_cut_off_is(
     assert again.started_s == open_step.started_s  # what was seen before counts
 
 
-@pytest.mark.parametrize(("step", "state"), [("snapshot", "rejected"), ("train", "rejected"), ("promote", "rolled_back")])
+@pytest.mark.parametrize(
+    ("step", "state"), [("snapshot", "rejected"), ("train", "rejected"), ("promote", "rolled_back")]
+)
 def test_a_stop_ends_the_run_in_its_state(
     workspace: Workspace, run: PipelineRun, script: Script, attempt: Callable[[], Scripted], step: str, state: str
 ) -> None:

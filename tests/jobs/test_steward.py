@@ -109,7 +109,7 @@ def test_a_pending_run_is_submitted_once_with_its_project_s_code(
     job = job_id(run.id, 1)
     assert cluster.entrypoints == {job: f"python -m rayloop.jobs.pipeline {run.id}"}
     assert cluster.files[job] == ["mine.py"]
-    assert cluster.env == {"RAYLOOP_ACTOR": "steward"}
+    assert cluster.env == {"RAYLOOP_ACTOR": "steward", "RAYLOOP_ADDRESS": workspace.settings.address}
     now = workspace.pipelines.get(run.id)
     assert (now.state, now.attempts) == ("running", 1)
 

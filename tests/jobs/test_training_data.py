@@ -21,7 +21,9 @@ def test_parts_share_no_row_and_leave_none_out(known: Any) -> None:
     assert set(parts) == {"train", "validation", "test"}
     numbers = [table.column("id").to_pylist() for table in parts.values()]
     assert sorted(number for part in numbers for number in part) == list(range(120))
-    assert [part_tables(known.snapshot, known.project)[name].equals(table) for name, table in parts.items()] == [True] * 3
+    assert [part_tables(known.snapshot, known.project)[name].equals(table) for name, table in parts.items()] == [
+        True
+    ] * 3
 
 
 def test_rows_are_encoded_as_the_schema_says(make_toy: Any) -> None:

@@ -37,6 +37,7 @@ def sentence(text: str) -> str:
             "train: {epochs: zero}",
             "line 3: train.epochs = 'zero': input should be a valid integer, unable to parse string as an integer",
         ),
+        ("train:\n  gpu:\n    5", "line 4: train.gpu = 5: input should be a valid boolean, unable to interpret input"),
         ("train:\n  epochs: 0", "line 4: train.epochs = 0: input should be greater than or equal to 1"),
         ("train: {precision: fp8}", "line 3: train.precision = 'fp8': input should be 'fp32', 'bf16' or 'fp16'"),
         ("train: 5", "line 3: train = 5: it must hold keys and values"),

@@ -1,0 +1,68 @@
+"""Reference rows and captured rows become the same columns, so that only their values can differ."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from rayloop.platform.model.monitored import PREDICTION, as_monitored, monitored_capture
+from rayloop.platform.model.schema import Feature, Schema, Target, table_columns
+from rayloop.platform.stats import compare, fit_binnings, profile_table
+from rayloop.platform.traffic.capture_schema import arrow_schema
+
+ROWS = 400
+TABLE = pa.table(
+    {
+        "id": np.arange(ROWS),
+        "age": np.linspace(20, 60, ROWS),
+        "city": ["Bonn", "Ulm"] * (ROWS // 2),
+        "member": [True, False] * (ROWS // 2),
+        "at": pa.array(np.arange(ROWS) * 10**9 * 3600, pa.timestamp("ns")),
+    }
+)
+FEATURES = (
+    Feature("age", "numeric", "FP64"),
+    Feature("city", "categorical", "BYTES", categories=("Bonn", "Ulm")),
+    Feature("member", "numeric", "BOOL"),
+    Feature("at", "numeric", "FP64"),
+)
+CLASSES = Schema(FEATURES, Target("label", "INT64", (3, 7)))
+NUMBER = Schema(FEATURES, Target("label", "FP64"))
+
+
+def captured(schema: Schema, prediction: np.ndarray, num_failed: int) -> pa.Table:
+    """What capture writes of the same rows: inputs in the signature's types, and nulls for failed requests."""
+    columns = table_columns(TABLE, [feature.name for feature in schema.features])
+    columns["member"] = columns["member"].astype(bool)
+    written = {f"input.{name}": pa.array(values.tolist()) for name, values in columns.items()}
+    written["output.prediction"] = pa.array(prediction.tolist())
+    types = arrow_schema(schema.signature())
+    table = pa.table({name: values.cast(types.field(name).type) for name, values in written.items()})
+    failed = pa.table({field.name: pa.nulls(num_failed, field.type) for field in table.schema})
+    return pa.concat_tables([table, failed])
+
+
+@pytest.mark.parametrize(
+    ("schema", "prediction"),
+    [(CLASSES, np.array([3, 7] * (ROWS // 2))), (NUMBER, np.linspace(0, 1, ROWS))],
+    ids=["classes", "number"],
+)
+def test_the_same_rows_do_not_drift(schema: Schema, prediction: np.ndarray) -> None:
+    reference = as_monitored(schema, TABLE, prediction)
+    names = ["input.age", "input.city", "input.member", "input.at", PREDICTION]
+    assert reference.column_names == names
+    current = monitored_capture(schema, captured(schema, prediction, num_failed=25))
+    assert (current.column_names, current.num_rows) == (names, ROWS)
+    binnings = fit_binnings(reference)
+    report = compare(profile_table(reference, binnings), profile_table(current, binnings))
+    assert [column.psi for column in report.columns] == [pytest.approx(0, abs=1e-9)] * len(names)
+
+
+def test_a_class_is_text_and_a_number_stays() -> None:
+    assert as_monitored(CLASSES, TABLE, np.array([3, 7] * (ROWS // 2)))[PREDICTION].type == pa.string()
+    assert as_monitored(NUMBER, TABLE, np.ones(ROWS))[PREDICTION].type == pa.float64()
+
+
+def test_a_window_without_answers_is_empty() -> None:
+    nothing = captured(CLASSES, np.array([3, 7] * (ROWS // 2)), num_failed=5).slice(ROWS)
+    assert monitored_capture(CLASSES, nothing).num_rows == 0
