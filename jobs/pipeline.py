@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 import ray
 
+from ..platform.errors import RayloopError, Unavailable
 from ..platform.project import Project
 from ..platform.registry.registry import CHALLENGER, CHAMPION
 from ..platform.rollout import ArmCounts, CanaryDecision, decide
@@ -65,6 +66,10 @@ class Pipeline:
             state, reason = "promoted", str(self._done["canary"]["reason"])
         except Stop as stop:
             state, reason = stop.state, stop.reason
+        except Unavailable:
+            raise  # a server is away: the steward tries again, and the step with it
+        except RayloopError as error:
+            state, reason = "failed", str(error)  # the same again would end the same way
         pipelines.set_state(self._run.id, state, reason=reason)
         say(f"pipeline run {self._run.id} ended: {state}, {reason}")
         return {"run": self._run.id, "state": state, "reason": reason, "steps": self._done}

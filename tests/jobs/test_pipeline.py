@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rayloop.jobs import pipeline as pipeline_module
 from rayloop.jobs.pipeline import WHOLE, Output, Pipeline, Stop
+from rayloop.platform.errors import InvalidInput, Unavailable
 from rayloop.platform.registry.registry import CHALLENGER, CHAMPION
 from rayloop.platform.rollout import ArmCounts, CanaryDecision
 from rayloop.platform.state import Deployment, PipelineRun
@@ -327,3 +328,17 @@ def test_without_new_rows_there_is_nothing_to_learn(
     assert result["state"] == "rejected"
     assert "no labelled rows are new" in result["reason"]
     assert [step.name for step in workspace.pipelines.steps(run.id)] == ["snapshot"]
+
+
+def test_a_fault_of_the_data_ends_the_run_and_a_missing_server_does_not(
+    workspace: Workspace, run: PipelineRun, script: Script
+) -> None:
+    script.faults["train"] = Unavailable("no MLflow server answers")
+    with pytest.raises(Unavailable):
+        Scripted(workspace, run, script).execute()
+    assert not workspace.pipelines.get(run.id).has_ended
+    script.faults["train"] = InvalidInput("2.parquet: the target is NaN in 3 of 9 rows")
+    result = Scripted(workspace, workspace.pipelines.get(run.id), script).execute()
+    assert (result["state"], result["reason"]) == ("failed", "2.parquet: the target is NaN in 3 of 9 rows")
+    assert workspace.pipelines.get(run.id).state == "failed"
+    assert script.done == ["snapshot", "train", "train"]
