@@ -18,7 +18,7 @@ from ..platform.settings import Settings
 from ..platform.state import Deployment, PipelineRun
 from ..platform.traffic.captured import Window, count_answers
 from ..platform.workspace import Workspace
-from ..serve.versions import deploy_version, remove_version
+from ..serve.versions import deploy_version, remove_version, wait_for_edge
 from .data import add_data
 from .report import run_job, say
 from .train import train
@@ -204,7 +204,7 @@ class Pipeline:
 
 def promote_version(workspace: Workspace, project: Project, version: int, reason: str) -> None:
     """Give a deployed version all traffic and make it the champion."""
-    workspace.endpoints.set_split(project.endpoint, {version: WHOLE}, reason)
+    wait_for_edge(workspace.settings, workspace.endpoints.set_split(project.endpoint, {version: WHOLE}, reason))
     workspace.registry.move_alias(project.name, CHAMPION, version, reason)
     if workspace.registry.alias(project.name, CHALLENGER) == version:
         workspace.registry.move_alias(project.name, CHALLENGER, None, reason)

@@ -10,7 +10,7 @@ from ..platform.state import Deployment
 from ..platform.traffic import Split
 from ..platform.validate import Verdict
 from ..platform.workspace import Workspace
-from ..serve.versions import deploy_version, remove_version
+from ..serve.versions import deploy_version, remove_version, wait_for_edge
 from .evaluate import store_verdict, validate_artifact
 from .pipeline import WHOLE, promote_version, serve_options
 
@@ -55,7 +55,9 @@ def set_split(workspace: Workspace, name: str, shares: Sequence[str], reason: st
     if list(weights.values()) == [WHOLE]:
         promote_version(workspace, project, next(iter(weights)), reason)
         return workspace.endpoints.split(name)
-    return workspace.endpoints.set_split(name, weights, reason)
+    split = workspace.endpoints.set_split(name, weights, reason)
+    wait_for_edge(workspace.settings, split)
+    return split
 
 
 def roll_back(workspace: Workspace, name: str, reason: str) -> Split:

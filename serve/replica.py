@@ -1,6 +1,5 @@
 """A version as a Ray Serve application: loads the artifact and hands it to the ASGI application."""
 
-import asyncio
 import os
 from typing import Any
 
@@ -16,6 +15,7 @@ from .application import VersionApplication
 from .capture import Capture
 from .protocol import one_write
 from .secret import edge_secret
+from .warm_up import warm_up
 
 
 class ReplicaArguments(BaseModel):
@@ -41,6 +41,7 @@ class VersionReplica:
         one_write.install()
         store = Store(Settings.load().store)
         model = load_artifact(chosen.artifact)
+        warm_up(model)
         capture = Capture(chosen.endpoint, chosen.version, model.signature, store.uri("capture"))
         self._application = VersionApplication(
             chosen.endpoint,
@@ -53,10 +54,6 @@ class VersionReplica:
 
     def __serve_build_asgi_app__(self) -> VersionApplication:
         return self._application
-
-    async def __del__(self) -> None:
-        """Called by Ray Serve when the replica has drained: write what is captured."""
-        await asyncio.to_thread(self._application.close)
 
 
 def build(arguments: ReplicaArguments) -> Application:

@@ -11,11 +11,12 @@ import httpx
 from ..platform.errors import RayloopError, Unavailable
 from ..platform.settings import Settings
 from ..platform.state import Deployment
-from ..platform.traffic import app_name, app_prefix
+from ..platform.traffic import Split, app_name, app_prefix
 from ..platform.workspace import Workspace
 from .secret import edge_secret
 
 READY_TIMEOUT_S = 180.0
+EDGE_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 30.0  # below the time for which another process waits for the database's write lock
 
 
@@ -63,6 +64,27 @@ def apply_deployments(workspace: Workspace) -> None:
     with workspace.database.transaction():
         content = serve_config(workspace.settings, workspace.endpoints.deployments())
         _request("PUT", workspace.settings, content)
+
+
+def wait_for_edge(settings: Settings, split: Split, timeout_s: float = EDGE_TIMEOUT_S) -> bool:
+    """Wait until the edge answers by this revision of a split or a later one; false where it did not in time.
+
+    The split is in force for the keeper once it is in SQL; whoever asks the edge right after wants it there too.
+    """
+    deadline = time.monotonic() + timeout_s
+    url = f"{settings.edge_url}/v2/models/{split.endpoint}"
+    with httpx.Client(timeout=2) as client:
+        while time.monotonic() < deadline:
+            try:
+                seen = client.get(url).headers.get("x-rayloop-revision", "")
+            except httpx.ConnectError:
+                return False  # no edge here; the keeper will tell it when there is one
+            except httpx.HTTPError:
+                seen = ""
+            if seen.isdecimal() and int(seen) >= split.revision:
+                return True
+            time.sleep(0.02)
+    return False
 
 
 def serve_config(settings: Settings, deployments: list[Deployment]) -> dict[str, Any]:

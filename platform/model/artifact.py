@@ -55,6 +55,15 @@ class LoadedModel:
         classes = np.asarray(target.classes, dtype=NUMPY_DTYPE[target.datatype])
         return {"prediction": classes[probabilities.argmax(axis=1)], "probabilities": probabilities}
 
+    def example(self, rows: int) -> dict[str, NDArray[np.generic]]:
+        """Rows that training could have seen: each number at its mean, each text at its first category."""
+        columns: dict[str, NDArray[np.generic]] = {}
+        for feature in self.schema.features:
+            text = feature.categories[0] if feature.categories else ""
+            value = text if feature.datatype == "BYTES" else feature.mean
+            columns[feature.name] = np.full(rows, value, dtype=NUMPY_DTYPE[feature.datatype])
+        return columns
+
 
 def save_artifact(
     folder: Path,
