@@ -59,16 +59,14 @@ class Owner:
                 continue  # gone meanwhile, or another user's
         return found
 
-    def end_all(self, first: Sequence[int] = (), grace_s: float = 10.0) -> None:
-        """End every process of the cluster: those in `first` are asked to, then all; the rest is killed."""
-        ours = {process.pid for process in self.processes()}
-        for pid in first:
-            if pid in ours:  # numbers are given anew, after a restart above all
-                _signal(pid)
-        self._wait_until_gone(grace_s / 2)
+    def end_all(self, grace_s: float = 10.0) -> None:
+        """End every process of the cluster: each is asked to, and killed where it lives on after the grace."""
         for process in self.processes():
-            _signal(process.pid)
-        self._wait_until_gone(grace_s / 2)
+            with suppress(psutil.Error):
+                process.terminate()
+        deadline = time.monotonic() + grace_s
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.1)
         for attempt in range(20):  # a process that starts another while we look is caught the next time round
             left = self.processes()
             if not left:
@@ -78,11 +76,6 @@ class Owner:
                     process.kill()
             psutil.wait_procs(left, timeout=0.1 * (attempt + 1))
 
-    def _wait_until_gone(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while self.processes() and time.monotonic() < deadline:
-            time.sleep(0.1)
-
 
 def is_alive(pid: int) -> bool:
     """True where the process runs; a zombie does not."""
@@ -90,13 +83,6 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def _signal(pid: int) -> None:
-    try:
-        psutil.Process(pid).terminate()
-    except psutil.Error:
-        return
 
 
 def end_tree(pid: int, grace_s: float = 10.0) -> None:

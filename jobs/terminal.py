@@ -149,7 +149,8 @@ def follow_pipeline(workspace: Workspace, run_id: str, say: Callable[[str], None
                 said.add(step.name)
                 say(f"{step.name}: {_brief(step.output)} ({step.ended_s - step.started_s:.1f} s)")
         if run.has_ended:
-            say(f"{run.id} ended: {run.state}")
+            reasons = [e.detail.get("reason") for e in workspace.ledger.entries() if e.subject == run.id]
+            say(f"{run.id} ended: {run.state}, {reasons[-1]}")
             return 0 if run.state == "promoted" else 1
         time.sleep(FOLLOW_PERIOD_S)
 

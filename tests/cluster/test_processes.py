@@ -114,7 +114,7 @@ def test_a_zombie_is_not_alive() -> None:
 def test_end_all_ends_obedient_processes_at_once(started: Started) -> None:
     first, second = started.start(OBEDIENT), started.start(OBEDIENT)
     began_s = time.monotonic()
-    started.owner(first, second).end_all(first=[first, second])
+    started.owner(first, second).end_all()
     assert not is_alive(first)
     assert not is_alive(second)
     assert time.monotonic() - began_s < 2
@@ -123,18 +123,18 @@ def test_end_all_ends_obedient_processes_at_once(started: Started) -> None:
 def test_end_all_ends_a_tree_that_ignores_sigterm(started: Started) -> None:
     parent = started.start(STUBBORN)
     assert len(started.pids) == 2
-    started.owner(parent).end_all(first=[parent], grace_s=0.4)
+    started.owner(parent).end_all(grace_s=0.4)
     assert [pid for pid in started.pids if is_alive(pid)] == []
 
 
 def test_end_all_leaves_strangers_alone_that_got_an_old_number(started: Started) -> None:
     stranger = started.start(OBEDIENT, marked=False)
-    started.owner().end_all(first=[stranger], grace_s=0.2)
+    started.owner().end_all(grace_s=0.2)
     assert is_alive(stranger)
 
 
 def test_end_all_of_nothing_returns(started: Started) -> None:
-    started.owner(1 << 22).end_all(first=[1 << 22])
+    started.owner(1 << 22).end_all()
 
 
 def test_end_tree_ends_children_that_ignore_sigterm(started: Started) -> None:
