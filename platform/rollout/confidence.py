@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ..errors import InvalidInput
 
@@ -38,9 +39,8 @@ def share_bounds(hits: int, trials: int, alpha: float) -> tuple[float, float]:
     return low, high
 
 
-def _edge(is_inside: object, outside: float, inside: float) -> float:
+def _edge(is_inside: Callable[[float], bool], outside: float, inside: float) -> float:
     """Bisect to where the interval ends; rounds outwards, so the bound keeps its promise."""
-    assert callable(is_inside)
     for _ in range(60):
         middle = (outside + inside) / 2
         if is_inside(middle):
