@@ -133,8 +133,13 @@ class Load:
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, str]:
         writer.write(self._request)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        length = int(head.partition("content-length: ")[2].partition("\r")[0])
-        await reader.readexactly(length)
+        length = head.partition("content-length: ")[2].partition("\r")[0]
+        if length:
+            await reader.readexactly(int(length))
+        else:  # Serve's Python proxy, which stands in while no replica is up, answers in chunks
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                await reader.readexactly(size + 2)
+            await reader.readexactly(2)
         if "connection: close" in head:
             writer.close()
         return int(head[9:12]), head.partition("x-rayloop-version: ")[2].partition("\r")[0]
