@@ -1,4 +1,4 @@
-"""Owns the way from one tensor's JSON values to a checked NumPy array; it knows no request and no HTTP.
+"""Owns the way from one tensor's values to a checked NumPy array; it knows no request and no HTTP.
 
 A value is accepted where the column can hold it unchanged, whatever number type the client declared: 3.0 fits
 an INT64 column and 3.5 does not. Only rounding to a float type is let pass, since JSON writes fractions in
@@ -126,12 +126,14 @@ def convert(values: Array, column: ColumnSpec, where: str) -> Array:
 
 
 def _rounded(values: Array, dtype: np.dtype[Any], label: str, where: str) -> Array:
-    """Round to a float type; JSON has no infinity, so one in the result is an overflow."""
+    """Round to a float type; an infinity that was none before is an overflow."""
     if values.dtype == dtype:
         return values
     with np.errstate(over="ignore"):
         rounded = values.astype(dtype)
-    _refuse(values, np.isinf(rounded), where, label)
+    is_infinite = np.isinf(rounded)
+    if is_infinite.any():
+        _refuse(values, is_infinite & np.isfinite(values), where, label)
     return rounded
 
 

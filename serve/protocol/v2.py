@@ -1,16 +1,12 @@
-"""Owns the Open Inference Protocol V2 in JSON as pure functions; it knows no HTTP, no server and no model.
+"""Owns the Open Inference Protocol V2, in JSON and with binary tensors; it knows no HTTP server and no model.
 
-Inputs come in two forms. A model whose inputs are all plain numbers takes one tensor of shape [rows, columns]
-under any name; every model takes one tensor for each column, by the column's name, of shape [rows], [rows, 1]
-or [rows, width]. Unknown keys and parameters are let pass, as clients add their own.
+Unknown keys and parameters are let pass, as clients add their own. How tensors become columns: see `inputs`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,40 +14,51 @@ import orjson
 
 from ...platform.errors import InvalidInput
 from ...platform.model.signature import Columns, ColumnSpec, Signature
-from .tensor import WIRE_DTYPE, Array, convert, flatten, read_values, show
+from .binary import LENGTH_HEADER, SIZE_PARAMETER, raw_shape, split_body, write_binary
+from .exchange import Answer, Buffer, Request
+from .inputs import Tensor, read_tensors, shown_names, to_columns
+from .tensor import Array, show
 
-_MAX_RANK = 2
-_MAX_NAMES_SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class V2Request:
-    """What a request asks: `rows` rows in the model's columns, and the outputs wanted (none named: all)."""
-
-    id: str | None
-    columns: Columns
-    rows: int
-    parameters: Mapping[str, Any]
-    outputs: tuple[str, ...] = ()
+_BINARY_TYPE = "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tensor:
-    """One entry of `inputs`, its head checked and its data still raw."""
+class V2:
+    """The codec of the infer route of one version."""
 
-    name: str
-    shape: tuple[int, ...]
-    datatype: str
-    data: object
-    where: str
+    def __init__(self, endpoint: str, version: int, signature: Signature) -> None:
+        self._endpoint, self._version, self._signature = endpoint, version, signature
+
+    def decode(self, body: Buffer, headers: Mapping[str, str]) -> Request:
+        """Read JSON, JSON with raw tensors behind it, or one raw tensor, as the length header says."""
+        return decode(body, self._signature, headers.get(LENGTH_HEADER))
+
+    def encode(self, request: Request, outputs: Columns, request_id: str) -> Answer:
+        """Write the wanted outputs; one that is wanted in binary makes the answer binary."""
+        signature = self._signature
+        if request.outputs:
+            wanted = tuple(column for column in signature.outputs if column.name in request.outputs)
+            signature = replace(signature, outputs=wanted)
+        answer = (self._endpoint, self._version, request.id or request_id, outputs, signature)
+        return encode_binary(*answer, request.binary) if request.binary else Answer(encode(*answer))
+
+    def refuse(self, status: int, sentence: str) -> bytes:  # noqa: ARG002
+        """Write the protocol's error."""
+        return orjson.dumps({"error": sentence})
 
 
-def decode(body: bytes, signature: Signature) -> V2Request:
-    """Read the body of an infer request; raises InvalidInput, and nothing else, where it breaks a rule."""
+def decode(body: Buffer, signature: Signature, header_length: str | None = None) -> Request:
+    """Read the body of an infer request; raises InvalidInput, and nothing else, where it breaks a rule.
+
+    `header_length` is the value of the header that says how many bytes of JSON come before raw tensors.
+    """
+    content, tail = split_body(body, header_length)
+    if tail is not None and not content:
+        return _decode_raw(memoryview(body), signature)
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is not JSON: {error}") from None
+        what = "the body" if tail is None else "what comes before the binary tensors"
+        raise InvalidInput(f"{what} is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidInput(f"the body is {show(document)}; it must be an object with the key 'inputs'")
     request_id = document.get("id")
@@ -60,10 +67,20 @@ def decode(body: bytes, signature: Signature) -> V2Request:
     parameters = document.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):
         raise InvalidInput(f"key 'parameters' is {show(parameters)}; it must be an object")
-    wanted = _wanted_outputs(document.get("outputs"), signature)
-    tensors = _read_tensors(document.get("inputs"))
-    columns = _split_matrix(tensors[0], signature) if _is_matrix(tensors, signature) else _match(tensors, signature)
-    return V2Request(request_id, columns, tensors[0].shape[0], parameters or {}, wanted)
+    parameters = parameters or {}
+    wanted, binary = _wanted_outputs(document.get("outputs"), parameters, signature)
+    tensors = read_tensors(document.get("inputs"), tail)
+    columns, matrix = to_columns(tensors, signature)
+    return Request(request_id, columns, tensors[0].shape[0], parameters, wanted, binary, matrix)
+
+
+def _decode_raw(content: memoryview, signature: Signature) -> Request:
+    name, datatype, shape = raw_shape(content, signature)
+    if datatype == "BYTES":
+        content = memoryview(len(content).to_bytes(4, "little") + content)
+    columns, matrix = to_columns([Tensor(name, shape, datatype, content, "the raw tensor")], signature)
+    binary = frozenset(column.name for column in signature.outputs)
+    return Request(None, columns, shape[0], {}, (), binary, matrix)
 
 
 def encode(model: str, version: int, request_id: str, outputs: Columns, signature: Signature) -> bytes:
@@ -71,13 +88,26 @@ def encode(model: str, version: int, request_id: str, outputs: Columns, signatur
 
     `outputs` are as `checked_outputs` gives them.
     """
-    answer = {
-        "model_name": model,
-        "model_version": str(version),
-        "id": request_id,
-        "outputs": [_written(column, outputs[column.name]) for column in signature.outputs],
-    }
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    written = [_written(column, outputs[column.name]) for column in signature.outputs]
+    return _document(model, version, request_id, written)
+
+
+def encode_binary(
+    model: str, version: int, request_id: str, outputs: Columns, signature: Signature, binary: frozenset[str]
+) -> Answer:
+    """Write the answer with the outputs named in `binary` as raw bytes behind the JSON."""
+    entries: list[dict[str, object]] = []
+    raw: list[bytes] = []
+    for column in signature.outputs:
+        values = outputs[column.name]
+        if column.name not in binary:
+            entries.append(_written(column, values))
+            continue
+        raw.append(write_binary(values))
+        head = {"name": column.name, "shape": values.shape, "datatype": column.datatype}
+        entries.append({**head, "parameters": {SIZE_PARAMETER: len(raw[-1])}})
+    content = _document(model, version, request_id, entries)
+    return Answer(b"".join([content, *raw]), _BINARY_TYPE, len(content)) if raw else Answer(content)
 
 
 def metadata(model: str, versions: Sequence[int], signature: Signature, platform: str) -> bytes:
@@ -98,140 +128,44 @@ def _described(column: ColumnSpec) -> dict[str, object]:
     return {"name": column.name, "datatype": column.datatype, "shape": shape}
 
 
+def _document(model: str, version: int, request_id: str, outputs: list[dict[str, object]]) -> bytes:
+    answer = {"model_name": model, "model_version": str(version), "id": request_id, "outputs": outputs}
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
 def _written(column: ColumnSpec, values: Array) -> dict[str, object]:
     # orjson takes no array of Python objects, and no strided one.
     data = values.reshape(-1).tolist() if values.dtype.kind == "O" else np.ascontiguousarray(values).reshape(-1)
     return {"name": column.name, "shape": values.shape, "datatype": column.datatype, "data": data}
 
 
-def _wanted_outputs(entries: object, signature: Signature) -> tuple[str, ...]:
+def _wanted_outputs(
+    entries: object, parameters: Mapping[str, Any], signature: Signature
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Tell which outputs are wanted (none: all), and which of those in binary."""
+    is_binary = _flag(parameters, "binary_data_output", default=False)
     if entries is None:
-        return ()
+        return (), frozenset(column.name for column in signature.outputs) if is_binary else frozenset()
     if not isinstance(entries, list):
         raise InvalidInput(f"key 'outputs' is {show(entries)}; it must be a list")
     known = [column.name for column in signature.outputs]
+    binary: set[str] = set(known) if is_binary and not entries else set()
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise InvalidInput(f"key 'outputs' holds {show(entry)}; each entry must be an object with a 'name'")
         if entry["name"] not in known:
-            raise InvalidInput(f"output {show(entry['name'])} is unknown; the model gives {_names(known)}")
-    return tuple(entry["name"] for entry in entries)
+            raise InvalidInput(f"output {show(entry['name'])} is unknown; the model gives {shown_names(known)}")
+        own = entry.get("parameters")
+        own = own if isinstance(own, dict) else {}
+        if own.get("classification"):
+            raise InvalidInput(f"output {show(entry['name'])}: parameter 'classification' is not offered here")
+        if _flag(own, "binary_data", default=is_binary):
+            binary.add(entry["name"])
+    return tuple(entry["name"] for entry in entries), frozenset(binary)
 
 
-def _read_tensors(entries: object) -> list[_Tensor]:
-    if not isinstance(entries, list) or not entries:
-        raise InvalidInput(f"key 'inputs' is {'empty' if entries == [] else show(entries)}; it must list tensors")
-    tensors = [_read_tensor(index, entry) for index, entry in enumerate(entries)]
-    names = [tensor.name for tensor in tensors]
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise InvalidInput(f"key 'inputs' names {_names(twice)} more than once; each column comes once")
-    return tensors
-
-
-def _read_tensor(index: int, entry: object) -> _Tensor:
-    if not isinstance(entry, dict):
-        raise InvalidInput(f"key 'inputs' holds {show(entry)} at position {index}; each entry must be an object")
-    name = entry.get("name")
-    if not isinstance(name, str) or not name:
-        raise InvalidInput(f"input {index}: key 'name' is {show(name)}; it must be text of one character or more")
-    where = f"input {show(name)}"
-    datatype = entry.get("datatype")
-    if not isinstance(datatype, str) or datatype not in WIRE_DTYPE:
-        raise InvalidInput(f"{where}: key 'datatype' is {show(datatype)}; it must be one of {', '.join(WIRE_DTYPE)}")
-    if "data" not in entry:
-        raise InvalidInput(f"{where}: key 'data' is missing; values come as JSON, binary tensors are not accepted")
-    return _Tensor(name, _read_shape(entry.get("shape"), where), datatype, entry["data"], where)
-
-
-def _read_shape(shape: object, where: str) -> tuple[int, ...]:
-    if not isinstance(shape, list):
-        raise InvalidInput(f"{where}: key 'shape' is {show(shape)}; it must be a list of whole numbers")
-    if not 1 <= len(shape) <= _MAX_RANK:
-        raise InvalidInput(f"{where}: key 'shape' has {len(shape)} sizes; it must be [rows] or [rows, width]")
-    for size in shape:
-        if type(size) is not int or size < 1:
-            raise InvalidInput(f"{where}: key 'shape' holds {show(size)}; each size must be a whole number above 0")
-    return tuple(shape)
-
-
-def _is_matrix(tensors: list[_Tensor], signature: Signature) -> bool:
-    """Tell the two forms apart; a lone tensor with a column's name is that column, unless it is too wide."""
-    tensor = tensors[0]
-    if len(tensors) > 1 or not signature.is_one_matrix or len(tensor.shape) != _MAX_RANK:
-        return False
-    is_column = any(column.name == tensor.name for column in signature.inputs)
-    return not is_column or tensor.shape[1] == len(signature.inputs)
-
-
-def _split_matrix(tensor: _Tensor, signature: Signature) -> dict[str, Array]:
-    rows, width = tensor.shape
-    if width != len(signature.inputs):
-        takes = f"{len(signature.inputs)}: {_names([column.name for column in signature.inputs])}"
-        raise InvalidInput(f"{tensor.where}: key 'shape' says {width} columns; the model takes {takes}")
-    flat = flatten(tensor.data, tensor.shape, tensor.where)
-    values = read_values(flat, tensor.datatype, tensor.where).reshape(rows, width)
-    by_column = np.ascontiguousarray(values.T)
-    if len({column.datatype for column in signature.inputs}) == 1:
-        # Many columns cost a microsecond together here, and one each below.
-        by_column = convert(by_column, signature.inputs[0], tensor.where)
-        return dict(zip((column.name for column in signature.inputs), by_column, strict=True))
-    return {
-        column.name: convert(values, column, tensor.where)
-        for column, values in zip(signature.inputs, by_column, strict=True)
-    }
-
-
-def _match(tensors: list[_Tensor], signature: Signature) -> dict[str, Array]:
-    by_name = {tensor.name: tensor for tensor in tensors}
-    missing = [column.name for column in signature.inputs if column.name not in by_name]
-    extra = sorted(by_name.keys() - {column.name for column in signature.inputs})
-    if missing or extra:
-        parts = [f"misses {_names(missing)}"] if missing else []
-        parts += [f"has the unknown {_names(extra)}"] if extra else []
-        raise InvalidInput(f"key 'inputs' {' and '.join(parts)}; each column of the model must come once")
-    first = tensors[0]
-    for tensor in tensors:
-        if tensor.shape[0] != first.shape[0]:
-            raise InvalidInput(
-                f"{tensor.where} has {tensor.shape[0]} rows and {first.where} has {first.shape[0]}; "
-                "all columns must have as many"
-            )
-    ordered = [by_name[column.name] for column in signature.inputs]
-    alike = _read_alike(ordered, signature) if signature.is_one_matrix else None
-    if alike is not None:
-        return dict(zip((column.name for column in signature.inputs), alike, strict=True))
-    return {tensor.name: _read_column(tensor, column) for tensor, column in zip(ordered, signature.inputs, strict=True)}
-
-
-def _read_alike(tensors: list[_Tensor], signature: Signature) -> Array | None:
-    """Read columns of one type as one array (columns, rows), which costs a third of one array each.
-
-    None where the types differ, or where a column breaks a rule, which `_read_column` will name.
-    """
-    first, rows = tensors[0], tensors[0].shape[0]
-    if len({(t.datatype, c.datatype, math.prod(t.shape)) for t, c in zip(tensors, signature.inputs, strict=True)}) > 1:
-        return None
-    try:
-        flat = list(chain.from_iterable(flatten(tensor.data, tensor.shape, tensor.where) for tensor in tensors))
-        values = convert(read_values(flat, first.datatype, first.where), signature.inputs[0], first.where)
-    except InvalidInput:
-        return None
-    return values.reshape(len(tensors), rows) if len(flat) == rows * len(tensors) else None
-
-
-def _read_column(tensor: _Tensor, column: ColumnSpec) -> Array:
-    width = tensor.shape[1] if len(tensor.shape) == _MAX_RANK else 1
-    if width != column.width:
-        raise InvalidInput(
-            f"{tensor.where}: key 'shape' is {list(tensor.shape)}; the column has {column.width} values a row"
-        )
-    flat = flatten(tensor.data, tensor.shape, tensor.where)
-    values = convert(read_values(flat, tensor.datatype, tensor.where), column, tensor.where)
-    return values if column.width == 1 else values.reshape(tensor.shape)
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(show(name) for name in names[:_MAX_NAMES_SHOWN])
-    left = len(names) - _MAX_NAMES_SHOWN
-    return f"{shown} and {left} more" if left > 0 else shown
+def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"parameter {name!r} is {show(value)}; it must be true or false")
+    return value
