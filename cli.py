@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .jobs.tokens import token
+from .jobs.verbs import with_workspace
 from .platform.errors import InvalidInput, NotFound, RayloopError
 
 if TYPE_CHECKING:
@@ -41,17 +41,7 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
-def with_workspace(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand the verb a Workspace made of the options before it."""
-
-    @click.pass_context
-    def wrapped(ctx: click.Context, /, *arguments: Any, **options: Any) -> Any:
-        from .platform.settings import Settings
-        from .platform.workspace import Workspace
-
-        return verb(Workspace(Settings.load(**ctx.obj)), *arguments, **options)
-
-    return update_wrapper(wrapped, verb)
+main.add_command(token)
 
 
 def say(text: str) -> None:
@@ -101,22 +91,24 @@ def check(schema: bool) -> None:
 @click.option("--gpus", type=click.IntRange(min=0), help="GPUs [those that Ray finds]")
 @click.option("--edge-host", help="interface of the edge [127.0.0.1]")
 @click.option("--edge-port", type=int, help="where predictions are asked for [8080]")
+@click.option("--edge-certificate", type=click.Path(resolve_path=True), help="PEM file by which the edge speaks TLS")
 @click.option("--mlflow-port", type=int, help="MLflow's pages [5000]")
 @click.option("--dashboard-port", type=int, help="Ray's dashboard [8265]")
 @click.option("--serve-port", type=int, help="Ray Serve's own proxy, behind the edge [8000]")
+@click.option("--insecure", is_flag=True, help="let an edge that others can reach answer without tokens")
 @click.option("--attach", is_flag=True, help="start no Ray: bring edge and steward up on the cluster at --address")
 @click.pass_context
-def up(ctx: click.Context, /, cpus: int | None, gpus: int | None, attach: bool, **ports: Any) -> None:
+def up(ctx: click.Context, /, cpus: int | None, gpus: int | None, attach: bool, insecure: bool, **ports: Any) -> None:
     """Start Ray, MLflow, Serve, the edge and the steward on this machine."""
     from .jobs import services
     from .jobs.terminal import show_addresses
     from .platform.settings import Settings
 
     if attach:
-        services.attach(Settings.load(**ctx.obj, **ports))
+        services.attach(Settings.load(**ctx.obj, **ports), insecure=insecure)
     else:
         services.end_dead(Settings.load(**ctx.obj))
-        services.up(Settings.load(**ctx.obj, **ports), cpus=cpus, gpus=gpus, say=say)
+        services.up(Settings.load(**ctx.obj, **ports), cpus=cpus, gpus=gpus, insecure=insecure, say=say)
     show_addresses(Settings.load(**ctx.obj))
 
 

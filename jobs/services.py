@@ -6,32 +6,46 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
+from ssl import SSLContext
 
 import httpx
 
 from ..cluster import Cluster, LocalCluster
-from ..platform.errors import Conflict, NotFound, Unavailable
+from ..platform.errors import Conflict, InvalidInput, NotFound, Unavailable
 from ..platform.settings import Settings
+from ..platform.state import database_exists
 from ..platform.workspace import Workspace
 from ..serve.keeper import edge_folder
 from ..serve.secret import edge_secret
+from ..serve.trust import edge_trust, require_certificate
 
 READY_TIMEOUT_S = 90.0
 
 Say = Callable[[str], None]
 
 
-def up(settings: Settings, *, cpus: int | None = None, gpus: int | None = None, say: Say = lambda _: None) -> None:
+def up(
+    settings: Settings,
+    *,
+    cpus: int | None = None,
+    gpus: int | None = None,
+    insecure: bool = False,
+    say: Say = lambda _: None,
+) -> None:
     """Start everything on this machine and wait until it answers.
 
-    Raises Conflict where a cluster runs already or a port is busy. Whatever was started is ended again where
-    one part does not come up.
+    Raises Conflict where a cluster runs already or a port is busy, InvalidInput where strangers could ask an edge
+    without tokens. Whatever was started is ended again where one part does not come up.
     """
+    require_guarded_edge(settings, insecure=insecure)
+    require_certificate(settings)
     serving = settings.model_copy(update={"tracking_uri": _tracking_uri(settings)})
     ports = {
         "RAYLOOP_EDGE_PORT": settings.edge_port,
         "RAYLOOP_MLFLOW_PORT": settings.mlflow_port,
         "RAYLOOP_SERVE_PORT": settings.serve_port,
+        **({"RAYLOOP_EDGE_METRICS_PORT": settings.edge_metrics_port} if settings.edge_metrics_port else {}),
     }
     cluster = LocalCluster.start(serving, cpus=cpus, gpus=gpus, ports=ports, say=say)
     try:
@@ -40,7 +54,7 @@ def up(settings: Settings, *, cpus: int | None = None, gpus: int | None = None, 
         edge_secret(workspace.store)
         cluster.spawn_service("mlflow", _mlflow_command(serving))
         say("starting the edge and the steward")
-        attach(serving)
+        _attach(serving)
         say("waiting for MLflow")
         _wait_for_mlflow(cluster, serving)
         _wait_for_edge(serving)
@@ -49,8 +63,48 @@ def up(settings: Settings, *, cpus: int | None = None, gpus: int | None = None, 
         raise
 
 
-def attach(settings: Settings) -> None:
-    """Start the edge's keeper and the steward on the cluster at `settings.address`."""
+def attach(settings: Settings, *, insecure: bool = False) -> None:
+    """Start the edge's keeper and the steward on the cluster at `settings.address`.
+
+    Raises InvalidInput, with nothing started, where strangers could ask an edge without tokens.
+    """
+    require_guarded_edge(settings, insecure=insecure)
+    _attach(settings)
+
+
+def require_guarded_edge(settings: Settings, *, insecure: bool) -> None:
+    """Raise InvalidInput where the edge would listen on more than loopback and no token was ever made.
+
+    Tokens that are all revoked are a guard too: they let nobody in.
+    """
+    if insecure or _is_loopback(settings.edge_host) or not _is_open(settings):
+        return
+    raise InvalidInput(
+        f"the edge would answer anybody on {settings.edge_host}: "
+        "run `rayloop token create NAME` first, or give --insecure"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it; of names, only localhost is taken to mean that."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_open(settings: Settings) -> bool:
+    """Whether no token was ever made; a database that is not there is not made for the question."""
+    if not database_exists(settings.database_url):
+        return True
+    workspace = Workspace(settings)
+    try:
+        return workspace.tokens.access().is_open
+    finally:
+        workspace.close()
+
+
+def _attach(settings: Settings) -> None:
     cluster = Cluster.connect(settings=settings)
     cluster.wait(cluster.submit("python -m rayloop.jobs.attach"))
 
@@ -117,14 +171,15 @@ def _wait_for_mlflow(cluster: LocalCluster, settings: Settings) -> None:
 
 
 def _wait_for_edge(settings: Settings) -> None:
-    _wait(f"{settings.edge_url}/v2/health/live", lambda: True, "`rayloop status` says more")
+    url = f"{settings.edge_url}/v2/health/live"
+    _wait(url, lambda: True, "`rayloop status` says more", edge_trust(settings))
 
 
-def _wait(url: str, is_alive: Callable[[], bool], hint: str) -> None:
+def _wait(url: str, is_alive: Callable[[], bool], hint: str, trust: SSLContext | bool = True) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and is_alive():
         try:
-            if httpx.get(url, timeout=2).status_code == 200:
+            if httpx.get(url, timeout=2, verify=trust).status_code == 200:
                 return
         except httpx.HTTPError:
             pass  # not up yet

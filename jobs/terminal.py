@@ -13,7 +13,7 @@ from rich.table import Table
 from ..cluster import ClusterStatus
 from ..platform.project import Project
 from ..platform.settings import Settings
-from ..platform.state import Entry, PipelineRun, SnapshotRecord, Step
+from ..platform.state import Entry, PipelineRun, SnapshotRecord, Step, Token
 from ..platform.stats import DriftReport
 from ..platform.traffic import Split
 from ..platform.workspace import Workspace
@@ -177,6 +177,14 @@ def show_ledger(entries: Sequence[Entry]) -> None:
     table = make_table(">seq", "at (UTC)", "actor", "action", "subject", "detail")
     for entry in entries:
         table.add_row(str(entry.seq), clock(entry.at_s), entry.actor, entry.action, entry.subject, _brief(entry.detail))
+    console.print(table)
+
+
+def show_tokens(tokens: Sequence[Token]) -> None:
+    """Tokens, oldest first; of the token itself nothing is known."""
+    table = make_table("name", "role", "made (UTC)", "revoked (UTC)")
+    for found in tokens:
+        table.add_row(found.name, found.role, clock(found.created_s), clock(found.revoked_s))
     console.print(table)
 
 

@@ -34,6 +34,14 @@ class Settings(BaseModel):
     """RAYLOOP_EDGE_HOST, the interface on which the edge listens."""
     edge_port: int = Field(default=8080, ge=1, le=65535)
     """RAYLOOP_EDGE_PORT, where predictions are asked for."""
+    edge_certificate: str = ""
+    """RAYLOOP_EDGE_CERTIFICATE, a PEM file with certificate and key on each edge's node: the edge speaks TLS."""
+    edge_requests_per_s: int = Field(default=0, ge=0, le=1_000_000)
+    """RAYLOOP_EDGE_REQUESTS_PER_S, how many requests of one token are let in a second; 0 for no limit."""
+    edge_connections: int = Field(default=2048, ge=1, le=1_000_000)
+    """RAYLOOP_EDGE_CONNECTIONS, how many connections the edge holds at once; further ones wait."""
+    edge_metrics_port: int = Field(default=0, ge=0, le=65535)
+    """RAYLOOP_EDGE_METRICS_PORT, where Prometheus asks the edge on loopback; 0 for nowhere."""
     mlflow_port: int = Field(default=5000, ge=1, le=65535)
     """RAYLOOP_MLFLOW_PORT, the MLflow pages of a local cluster."""
     dashboard_port: int = Field(default=8265, ge=1, le=65535)
@@ -78,8 +86,9 @@ class Settings(BaseModel):
     @property
     def edge_url(self) -> str:
         """Where clients on this machine ask for predictions."""
-        host = "127.0.0.1" if self.edge_host in {"0.0.0.0", "::"} else self.edge_host  # noqa: S104
-        return f"http://{host}:{self.edge_port}"
+        host = "127.0.0.1" if self.edge_host in {"0.0.0.0", "::", "*"} else self.edge_host  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.edge_certificate else 'http'}://{host}:{self.edge_port}"
 
 
 ENVIRONMENT: Mapping[str, str] = {

@@ -1,4 +1,4 @@
-"""Keeps the edge of one node alive and its maps equal to the splits in SQL; decides no split itself."""
+"""Keeps the edge of one node alive and its maps equal to the splits and tokens in SQL; decides no split itself."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..cluster.environment import MAX_BODY_BYTES, REPLAY_BODY_BYTES
 from ..platform.errors import RayloopError
 from ..platform.settings import Settings
+from ..platform.traffic import Sticky
 from ..platform.workspace import Workspace
 from .edge import Edge, EdgeReport, EdgeSettings, Traffic
 from .secret import edge_secret
 
 PERIOD_S = 0.2
+DEFAULT_STICKY = Sticky("header", "x-session-id")
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +37,7 @@ class EdgeKeeper:
 
     def step(self) -> EdgeReport:
         """Bring process and maps to the desired state once."""
-        endpoints = self._workspace.endpoints
-        versions: dict[str, list[int]] = {}
-        for found in endpoints.deployments():
-            versions.setdefault(found.endpoint, []).append(found.version)
-        return self._edge.step(Traffic(tuple(endpoints.splits()), versions))
+        return self._edge.step(desired_traffic(self._workspace))
 
     def state(self) -> tuple[EdgeReport | None, str]:
         """The last step's report, and the error of the last one that failed since."""
@@ -57,6 +55,28 @@ class EdgeKeeper:
             time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began_s)))
 
 
+def desired_traffic(workspace: Workspace) -> Traffic:
+    """What SQL says that the edge should serve, and to whom."""
+    versions: dict[str, list[int]] = {}
+    for deployed in workspace.endpoints.deployments():
+        versions.setdefault(deployed.endpoint, []).append(deployed.version)
+    sticky: dict[str, Sticky] = {}
+    aliases: dict[str, str] = {}
+    for name, serve in workspace.projects.served().items():
+        wanted = serve.sticky.sticky()
+        if wanted != DEFAULT_STICKY:  # the edge reads that one anyway
+            sticky[name] = wanted
+        for alias in serve.aliases:
+            aliases.setdefault(alias, name)
+    return Traffic(
+        splits=tuple(workspace.endpoints.splits()),
+        versions=versions,
+        access=workspace.tokens.access(),
+        sticky=sticky,
+        aliases=aliases,
+    )
+
+
 def edge_folder(settings: Settings) -> Path:
     """The edge's own files; short, since a socket lies there, and apart for each home folder."""
     mark = sha256(str(settings.home).encode()).hexdigest()[:12]
@@ -72,9 +92,13 @@ def edge_settings(workspace: Workspace) -> EdgeSettings:
         secret=edge_secret(workspace.store),
         bind_host=settings.edge_host,
         bind_port=settings.edge_port,
+        session_header=DEFAULT_STICKY.name,
         backend_address=f"127.0.0.1:{settings.serve_port}",
         max_body_bytes=MAX_BODY_BYTES,
         replay_body_bytes=REPLAY_BODY_BYTES,
-        max_connections=2048,
+        max_connections=settings.edge_connections,
+        requests_per_s=settings.edge_requests_per_s,
+        certificate=Path(settings.edge_certificate) if settings.edge_certificate else None,
+        metrics_port=settings.edge_metrics_port,
         threads=1,
     )

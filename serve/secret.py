@@ -20,3 +20,11 @@ def edge_secret(store: Store) -> str:
     if store.is_local:
         Path(store.path(NAME)).chmod(0o600)
     return store.read(NAME).decode()
+
+
+def known_secret(store: Store) -> str | None:
+    """The secret if there is one yet; it makes none."""
+    try:
+        return store.read(NAME).decode()
+    except NotFound:
+        return None

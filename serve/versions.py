@@ -8,12 +8,14 @@ from typing import Any
 
 import httpx
 
+from ..platform.data import Store
 from ..platform.errors import RayloopError, Unavailable
 from ..platform.settings import Settings
 from ..platform.state import Deployment
 from ..platform.traffic import Split, app_name, app_prefix
 from ..platform.workspace import Workspace
-from .secret import edge_secret
+from .secret import edge_secret, known_secret
+from .trust import edge_trust
 
 READY_TIMEOUT_S = 180.0
 EDGE_TIMEOUT_S = 5.0
@@ -73,7 +75,9 @@ def wait_for_edge(settings: Settings, split: Split, timeout_s: float = EDGE_TIME
     """
     deadline = time.monotonic() + timeout_s
     url = f"{settings.edge_url}/v2/models/{split.endpoint}"
-    with httpx.Client(timeout=2) as client:
+    secret = known_secret(Store(settings.store))  # where tokens are needed, ours is the secret
+    headers = {"x-rayloop-secret": secret} if secret else {}
+    with httpx.Client(timeout=2, headers=headers, verify=edge_trust(settings)) as client:
         while time.monotonic() < deadline:
             try:
                 seen = client.get(url).headers.get("x-rayloop-revision", "")

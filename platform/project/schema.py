@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from ..errors import InvalidInput
+from ..traffic import Sticky
+
 
 class BrokenRule(ValueError):
     """A rule that several keys break together; `path` leads from the section that checks it to the one to change."""
@@ -194,11 +197,36 @@ class CanaryConfig(Section):
     """Undecided after this long, the champion keeps all traffic."""
 
 
+class StickyConfig(Section):
+    """What keeps a client on one version while traffic is split: a header or a cookie."""
+
+    header: str | None = None
+    cookie: str | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> StickyConfig:
+        if (self.header is None) == (self.cookie is None):
+            raise ValueError("must name either a header or a cookie")
+        try:
+            self.sticky()
+        except InvalidInput as error:
+            raise BrokenRule(str(error), "cookie" if self.header is None else "header") from None
+        return self
+
+    def sticky(self) -> Sticky:
+        """The same as the edge is told of it."""
+        return Sticky("cookie", str(self.cookie)) if self.header is None else Sticky("header", self.header)
+
+
 class ServeConfig(Section):
     """How versions are served."""
 
     endpoint: Name | None = None
     """The served name; default the project's name."""
+    aliases: tuple[Name, ...] = ()
+    """Further names of the same endpoint."""
+    sticky: StickyConfig = StickyConfig(header="x-session-id")
+    """Requests with the same value in this header or cookie reach the same version."""
     replicas: Annotated[int, Field(ge=1)] = 1
     cpus: Annotated[float, Field(gt=0)] = 0.5
     gpus: Annotated[float, Field(ge=0)] = 0

@@ -56,6 +56,8 @@ validate:
 serve:
   replicas: 1
   cpus: 0.5
+  sticky: {{header: x-session-id}}   # or {{cookie: NAME}}: the same value reaches the same version
+  # aliases: [other-name]      # further names of the same endpoint
   canary: {{share: 10, min_requests: 100}}
 
 monitor:

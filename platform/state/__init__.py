@@ -1,13 +1,15 @@
-"""Desired state and history in SQL: endpoints, deployments, pipeline runs, triggers, verdicts, the ledger."""
+"""Desired state and history in SQL: endpoints, deployments, pipeline runs, triggers, verdicts, tokens, the ledger."""
 
-from .database import Database
+from .database import Database, database_exists
 from .endpoints import Deployment, Endpoints
 from .ledger import Entry, Ledger
 from .pipelines import PipelineRun, Pipelines, Step
 from .projects import Projects, SnapshotRecord
+from .tokens import ROLES, Token, Tokens
 from .verdicts import Verdicts
 
 __all__ = [
+    "ROLES",
     "Database",
     "Deployment",
     "Endpoints",
@@ -18,5 +20,8 @@ __all__ = [
     "Projects",
     "SnapshotRecord",
     "Step",
+    "Token",
+    "Tokens",
     "Verdicts",
+    "database_exists",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from sqlalchemy import delete, select
 
 from ..errors import NotFound
-from ..project import Project
+from ..project import Project, ServeConfig
 from .database import Database
 from .tables import project as project_table
 from .tables import snapshot as snapshot_table
@@ -58,6 +60,17 @@ class Projects:
                 return str(row.name)
         known = ", ".join(sorted(Project.model_validate(row.config).endpoint for row in rows)) or "none"
         raise NotFound(f"no project serves an endpoint {endpoint!r}; known: {known}")
+
+    def served(self) -> dict[str, ServeConfig]:
+        """How each endpoint is to be served, by its name; a row that this release cannot read is left out."""
+        with self._database.engine.connect() as connection:
+            rows = connection.execute(select(project_table).order_by(project_table.c.name)).all()
+        found: dict[str, ServeConfig] = {}
+        for row in rows:
+            with suppress(ValidationError):
+                project = Project.model_validate(row.config)
+                found.setdefault(project.endpoint, project.serve)
+        return found
 
     def add_snapshot(self, name: str, digest: str, rows: int) -> None:
         """Make a snapshot the newest of its project."""

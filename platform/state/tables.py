@@ -115,6 +115,18 @@ pipeline_step = Table(
     Column("ended_s", Float),  # null while the step is under way
 )
 
+# Rows are never taken out: that there was a first token is what closes the edge for good.
+token = Table(
+    "token",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, index=True),  # one valid token a name; revoked ones may share it
+    Column("role", String(16), nullable=False),  # inference, deploy, admin
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("created_s", Float, nullable=False),
+    Column("revoked_s", Float),  # null while it is valid
+)
+
 ledger = Table(
     "ledger",
     metadata,

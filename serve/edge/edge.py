@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from ...platform.traffic import Split
+from ...platform.traffic import OPEN, Access, Split, Sticky
+from .catalogue import catalogue
 from .files import make_folder
-from .maps import AdminSocket, MapChange, desired_maps, read_running, reconcile, write_map
+from .maps import AdminSocket, MapChange, desired_aliases, desired_maps, read_running, reconcile, write_map
 from .process import EdgeProcess
 from .settings import EdgeSettings
 
@@ -21,10 +22,15 @@ Maps = dict[Path, dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What an edge should serve: one split an endpoint, and the versions that a client may pin."""
+    """What an edge should serve, and to whom: one split an endpoint, and the versions that a client may pin."""
 
     splits: tuple[Split, ...] = ()
     versions: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    access: Access = OPEN
+    sticky: Mapping[str, Sticky] = field(default_factory=dict)
+    """What keeps a client on a version, for endpoints that do not do it by the session header."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """The endpoint that each further name means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +65,14 @@ class Edge:
         return self._ensure({})
 
     def apply(self, splits: Sequence[Split], versions: Mapping[str, Sequence[int]]) -> tuple[MapChange, ...]:
-        """Write the maps, then push what differs to the running edge; return what was pushed."""
+        """Write the maps of an open edge, then push what differs to it; return what was pushed."""
         maps = self._maps(Traffic(tuple(splits), versions))
         self._write(maps)
         return self._push(maps)
 
     def step(self, desired: Traffic) -> EdgeReport:
         """Bring the process and its maps to the desired state; does nothing if they are there."""
+        self._spell_out(desired)
         maps = self._maps(desired)
         process = self._ensure(maps)
         self._write(maps)
@@ -77,6 +84,12 @@ class Edge:
         """Let the edge finish its requests, then kill it; return whether there was one."""
         self._known_pid = None
         return self._process.stop(timeout_s)
+
+    def _spell_out(self, desired: Traffic) -> None:
+        """Take new headers and cookies into the settings; a change of them makes the next step a reload."""
+        settings = replace(self._settings, sticky=tuple(sorted(set(desired.sticky.values()))))
+        if settings != self._settings:
+            self._settings, self._process = settings, EdgeProcess(settings, self._folder)
 
     def _ensure(self, maps: Maps) -> ProcessState:
         running = self._process.find_running()
@@ -94,7 +107,7 @@ class Edge:
             if before is not None and before.config_digest == self._process.config_digest:
                 self._known_pid = before.pid
                 return "adopted"
-            self._write(maps or self._missing_maps())
+            self._write(self._missing_maps() | maps)
             self._known_pid = self._process.start().pid
         return "started" if before is None else "reloaded"
 
@@ -107,12 +120,19 @@ class Edge:
 
     def _maps(self, desired: Traffic) -> Maps:
         splits, versions = desired_maps(desired.splits, desired.versions)
-        # A version can be pinned before a split may send traffic to it.
-        return {self._settings.versions_map: versions, self._settings.split_map: splits}
+        return {
+            self._settings.tokens_map: desired.access.map_entries(),
+            # A version can be pinned before a split may send traffic to it.
+            self._settings.versions_map: versions,
+            self._settings.sticky_map: {name: sticky.map_value() for name, sticky in desired.sticky.items()},
+            self._settings.split_map: splits,
+            self._settings.alias_map: desired_aliases(desired.aliases, {*splits, *desired.versions}),
+            self._settings.catalogue_map: catalogue(desired.splits, desired.versions, desired.aliases),
+        }
 
     def _missing_maps(self) -> Maps:
-        paths = (self._settings.versions_map, self._settings.split_map)
-        return {path: {} for path in paths if not path.exists()}
+        """Empty maps for those that are not there; an empty tokens map lets nobody in."""
+        return {path: {} for path in self._settings.maps if not path.exists()}
 
     def _write(self, maps: Maps) -> None:
         make_folder(self._settings.map_folder)

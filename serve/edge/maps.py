@@ -1,16 +1,16 @@
-"""Owns the edge's two maps, on disk and in the running HAProxy; decides no split and starts no process."""
+"""Owns the edge's maps, on disk and in the running HAProxy; decides no split and starts no process."""
 
 from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ...platform.errors import InvalidInput, Unavailable
-from ...platform.traffic import Split, app_name
+from ...platform.traffic import Split, app_name, check_endpoint
 from .files import write_durably
 
 Entries = Mapping[str, str]
@@ -34,6 +34,16 @@ def desired_maps(
         for version in numbers
     }
     return split_entries, version_entries
+
+
+def desired_aliases(aliases: Mapping[str, str], endpoints: Collection[str]) -> dict[str, str]:
+    """Give the entries of the alias map; a name that is an endpoint's own is never another's alias.
+
+    Raises InvalidInput if a name is not fit for an endpoint.
+    """
+    return {
+        check_endpoint(alias): check_endpoint(endpoint) for alias, endpoint in aliases.items() if alias not in endpoints
+    }
 
 
 def render_map(entries: Entries) -> str:

@@ -19,6 +19,7 @@ import psutil
 
 from ...platform.errors import Conflict, Unavailable
 from .config import render_config
+from .counts import PAGE_LUA
 from .files import make_folder, write_durably
 from .maps import AdminSocket
 from .settings import EdgeSettings
@@ -121,6 +122,9 @@ class EdgeProcess:
         make_folder(self._folder)
         make_folder(self._settings.admin_socket.parent)
         write_durably(self._config_file, self._config)
+        if self._settings.metrics_port:
+            make_folder(self._settings.map_folder)
+            write_durably(self._settings.page_script, PAGE_LUA)
         daemon_pid = self._folder / "haproxy.pid"
         command = [str(binary), "-D", "-f", str(self._config_file), "-p", str(daemon_pid)]
         if running is not None:
@@ -176,6 +180,9 @@ class EdgeProcess:
             words = log.read().decode(errors="replace")
         if done.returncode != 0:
             if "Address already in use" in words:
+                metrics = f"127.0.0.1:{self._settings.metrics_port}"
+                if metrics in words:
+                    raise _port_is_taken("127.0.0.1", self._settings.metrics_port)
                 raise _port_is_taken(self._settings.bind_host, self._settings.bind_port)
             alerts = [line for line in words.splitlines() if "[ALERT]" in line] or [words.strip()]
             raise Unavailable(f"HAProxy did not start: {alerts[0]}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...platform.errors import InvalidInput
+from ...platform.traffic import Sticky
 
 # sun_path holds 108 bytes, and HAProxy binds a temporary name with a suffix first.
 SOCKET_PATH_LIMIT_BYTES = 90
@@ -22,6 +23,8 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("max_body_bytes", 1024, 1024**3),
     ("replay_body_bytes", 1024, 64 * 1024**2),
     ("max_connections", 1, 1_000_000),
+    ("requests_per_s", 0, 1_000_000),
+    ("metrics_port", 0, 65_535),
     ("threads", 1, 64),
     ("connect_timeout_s", 0.001, 86_400),
     ("request_timeout_s", 0.001, 86_400),
@@ -38,7 +41,7 @@ class EdgeSettings:
     admin_socket: Path
     """Absolute path of the socket that takes changes of split; only its owner may open it."""
     map_folder: Path
-    """Absolute path of the folder that holds `split.map` and `versions.map`."""
+    """Absolute path of the folder that holds the maps."""
     secret: str = field(repr=False)
     """What proves to a replica that a request came through the edge: 16-256 of A-Z a-z 0-9 `_` `-`."""
     bind_host: str = "127.0.0.1"
@@ -48,7 +51,9 @@ class EdgeSettings:
     fallback_address: str | None = None
     """Where requests go while the backend is down, such as Serve's Python proxy on the head node."""
     session_header: str = "x-session-id"
-    """Requests that carry the same value in it reach the same version."""
+    """Requests that carry the same value in it reach the same version, unless `sticky.map` names another."""
+    sticky: tuple[Sticky, ...] = ()
+    """Every header and cookie that `sticky.map` may name: HAProxy reads only what its rules spell out."""
     max_body_bytes: int = 8 * 1024 * 1024
     """The largest body of a request that says its length; a larger one is refused."""
     replay_body_bytes: int = 64 * 1024
@@ -58,6 +63,13 @@ class EdgeSettings:
     128 KiB, 830 us at 1 MiB.
     """
     max_connections: int = 4096
+    """How many connections are held at once; further ones wait in the system's queue."""
+    requests_per_s: int = 0
+    """How many requests of one token, or of one address on an open edge, are let in a second; 0 for no limit."""
+    certificate: Path | None = None
+    """Absolute path of a PEM file with certificate and private key; with it the edge speaks TLS alone."""
+    metrics_port: int = 0
+    """Where Prometheus asks on loopback; 0 for nowhere."""
     threads: int = 2
     connect_timeout_s: float = 1.0
     request_timeout_s: float = 30.0
@@ -89,7 +101,8 @@ class EdgeSettings:
                 _check(match and 1 <= int(match[1]) <= 65535, name, address, "be HOST:PORT")
 
     def _check_paths(self) -> None:
-        for name in ("admin_socket", "map_folder"):
+        names = ["admin_socket", "map_folder", *(["certificate"] if self.certificate is not None else [])]
+        for name in names:
             path = str(getattr(self, name))
             rule = "be an absolute path without quotes, commas, brackets, semicolons and backslashes"
             _check(_PATH.fullmatch(path), name, path, rule)
@@ -111,6 +124,43 @@ class EdgeSettings:
     def versions_map(self) -> Path:
         """The file that maps `endpoint/version` to the name of an app."""
         return self.map_folder / "versions.map"
+
+    @property
+    def tokens_map(self) -> Path:
+        """The file that maps a token's SHA-256 to its role and name; `open` in it lets everybody in."""
+        return self.map_folder / "tokens.map"
+
+    @property
+    def maps(self) -> tuple[Path, ...]:
+        """Every map, in the order in which changes are told: who may ask first, then what there is."""
+        return (
+            self.tokens_map,
+            self.versions_map,
+            self.sticky_map,
+            self.split_map,
+            self.alias_map,
+            self.catalogue_map,
+        )
+
+    @property
+    def sticky_map(self) -> Path:
+        """The file that maps an endpoint to `header:NAME` or `cookie:NAME`."""
+        return self.map_folder / "sticky.map"
+
+    @property
+    def alias_map(self) -> Path:
+        """The file that maps a further name to the endpoint that it means."""
+        return self.map_folder / "alias.map"
+
+    @property
+    def catalogue_map(self) -> Path:
+        """The file that holds the lists of what is served, as JSON."""
+        return self.map_folder / "catalogue.map"
+
+    @property
+    def page_script(self) -> Path:
+        """The file of the script that words the versions' counters."""
+        return self.map_folder / "versions.lua"
 
 
 def _check(is_good: object, name: str, value: object, rule: str) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 from rayloop.jobs import services
-from rayloop.platform.errors import NotFound
+from rayloop.platform.errors import InvalidInput, NotFound
 from rayloop.platform.settings import CLUSTER_FILE, Settings
+from rayloop.platform.workspace import Workspace
 
 
 @pytest.fixture
@@ -55,4 +56,33 @@ def test_down_after_the_machine_started_anew_ends_no_stranger(dead: Path) -> Non
 
 def test_without_a_cluster_there_is_nothing_to_clear(own_home: Path) -> None:
     services.end_dead(Settings.load())
+    assert not own_home.exists()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "*", "::", "192.168.0.7", "edge.example", "128.0.0.1"])
+def test_an_edge_that_others_can_reach_needs_a_token(own_home: Path, host: str) -> None:
+    settings = Settings.load({}, home=own_home, edge_host=host)
+    with pytest.raises(InvalidInput) as error:
+        services.up(settings)
+    with pytest.raises(InvalidInput):
+        services.attach(settings)
+    ways_out = "run `rayloop token create NAME` first, or give --insecure"
+    assert str(error.value) == f"the edge would answer anybody on {host}: {ways_out}"
+    assert error.value.exit_code == 2
+    assert not own_home.exists()
+    services.require_guarded_edge(settings, insecure=True)
+    workspace = Workspace(settings)
+    assert workspace.tokens.tokens() == []
+    with pytest.raises(InvalidInput):  # a database without tokens guards nothing either
+        services.require_guarded_edge(settings, insecure=False)
+    workspace.tokens.create("ci", "inference")
+    services.require_guarded_edge(settings, insecure=False)
+    workspace.tokens.revoke("ci")
+    services.require_guarded_edge(settings, insecure=False)  # it lets nobody in
+    workspace.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.0.1"])
+def test_an_edge_on_loopback_needs_no_token(own_home: Path, host: str) -> None:
+    services.require_guarded_edge(Settings.load({}, home=own_home, edge_host=host), insecure=False)
     assert not own_home.exists()

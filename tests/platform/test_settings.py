@@ -18,6 +18,10 @@ OTHER_VALUES = {
     "address": "http://head:8265",
     "edge_host": "0.0.0.0",
     "edge_port": 8081,
+    "edge_certificate": "/elsewhere/edge.pem",
+    "edge_requests_per_s": 50,
+    "edge_connections": 100,
+    "edge_metrics_port": 9108,
     "mlflow_port": 5001,
     "dashboard_port": 8266,
     "serve_port": 8001,
@@ -135,11 +139,17 @@ def test_settings_are_frozen_and_closed(tmp_path: Path) -> None:
         ("127.0.0.1", "http://127.0.0.1:8080"),
         ("0.0.0.0", "http://127.0.0.1:8080"),
         ("::", "http://127.0.0.1:8080"),
+        ("*", "http://127.0.0.1:8080"),
+        ("::1", "http://[::1]:8080"),
         ("edge.example", "http://edge.example:8080"),
     ],
 )
 def test_clients_here_find_the_edge(tmp_path: Path, host: str, url: str) -> None:
     assert Settings.load({}, home=tmp_path, edge_host=host).edge_url == url
+
+
+def test_a_certificate_makes_it_https(tmp_path: Path) -> None:
+    assert Settings.load({}, home=tmp_path, edge_certificate="/a/b.pem").edge_url == "https://127.0.0.1:8080"
 
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

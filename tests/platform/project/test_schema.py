@@ -13,6 +13,7 @@ from rayloop.platform import project
 from rayloop.platform.errors import InvalidInput
 from rayloop.platform.project import Project, json_schema, parse_project, template
 from rayloop.platform.project.schema import METRICS
+from rayloop.platform.traffic import Sticky
 
 
 def test_public_names_exist() -> None:
@@ -107,3 +108,32 @@ def test_the_json_schema_refuses_what_the_reader_refuses(section: str | None, va
         jsonschema.validate(content, json_schema())
     with pytest.raises(InvalidInput):
         parse_project(yaml.safe_dump(content))
+
+
+def test_a_client_is_kept_by_a_header_or_a_cookie() -> None:
+    data = {"source": "a.csv", "target": "y"}
+    assert Project.model_validate({"name": "a", "data": data}).serve.sticky.sticky() == Sticky("header", "x-session-id")
+    for named, sticky in [
+        ({"header": "X-User-Id"}, Sticky("header", "x-user-id")),
+        ({"cookie": "uid"}, Sticky("cookie", "uid")),
+    ]:
+        made = Project.model_validate({"name": "a", "data": data, "serve": {"sticky": named}})
+        assert made.serve.sticky.sticky() == sticky
+        assert Project.model_validate(made.model_dump(mode="json", by_alias=True)) == made
+
+
+@pytest.mark.parametrize(
+    ("named", "rule"),
+    [
+        ("{}", "serve.sticky"),
+        ("{header: a, cookie: b}", "either a header or a cookie"),
+        ("{header: x-rayloop-bucket}", "must not be authorization or begin with x-rayloop-"),
+        ("{header: authorization}", "must not be authorization"),
+        ("{cookie: 'a b'}", "sticky cookie 'a b' must be"),
+    ],
+)
+def test_a_sticky_name_that_is_none_is_refused(named: str, rule: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        parse_project(f"name: a\ndata: {{source: a.csv, target: y}}\nserve: {{sticky: {named}}}")
+    assert rule in str(error.value)
+    assert "\n" not in str(error.value)

@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 class Backend:
-    """Answers every request with its path, headers and body size; `?sleep_s=` delays the answer."""
+    """Answers every request with its path, headers and body size; `?sleep_s=` delays, `?status=` chooses the answer."""
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
@@ -99,8 +99,9 @@ class Backend:
             await asyncio.sleep(float(path.partition("sleep_s=")[2]))
         answer = json.dumps({"method": method, "path": path, "headers": headers, "body_bytes": len(body)})
         leak = f"x-rayloop-secret: {SECRET}\r\nx-rayloop-version: 999"
+        status = path.partition("status=")[2] or "200"
         writer.write(
-            f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{leak}\r\n"
+            f"HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\n{leak}\r\n"
             f"content-length: {len(answer)}\r\n\r\n{answer}".encode()
         )
         await writer.drain()
@@ -169,7 +170,10 @@ class Stage:
         return Edge(settings, self.folder / "edge"), settings
 
     def client(self, settings: EdgeSettings) -> Client:
-        self.clients.append(Client(settings.bind_port))
+        return self.client_of(settings.bind_port)
+
+    def client_of(self, port: int) -> Client:
+        self.clients.append(Client(port))
         return self.clients[-1]
 
     def haproxies(self) -> list[psutil.Process]:

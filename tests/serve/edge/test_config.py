@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from rayloop.platform.errors import InvalidInput
-from rayloop.platform.traffic import MAX_VARIANTS
+from rayloop.platform.traffic import MAX_VARIANTS, Sticky
 from rayloop.serve.edge import EdgeSettings, find_binary, render_config
+from rayloop.serve.edge.counts import PAGE_LUA
 
 
 def settings(folder: Path = Path("/run/rayloop"), **changes) -> EdgeSettings:
@@ -19,13 +20,16 @@ def settings(folder: Path = Path("/run/rayloop"), **changes) -> EdgeSettings:
         {"fallback_address": "127.0.0.1:8500"},
         {"bind_host": "*", "bind_port": 80, "threads": 1},
         {"bind_host": "::1", "backend_address": "[::1]:8000", "session_header": "X-User"},
+        {"requests_per_s": 10, "metrics_port": 9108},
+        {"sticky": (Sticky("cookie", "uid"), Sticky("header", "x-user-id"))},
         {"max_body_bytes": 64 * 1024**2, "connect_timeout_s": 0.001},
     ],
 )
 def test_haproxy_accepts_the_text_without_a_warning(tmp_path, changes):
     given = settings(tmp_path, **changes)
-    given.split_map.touch()
-    given.versions_map.touch()
+    for path in given.maps:
+        path.touch()
+    given.page_script.write_text(PAGE_LUA)
     config = tmp_path / "haproxy.cfg"
     config.write_text(render_config(given))
     done = subprocess.run([find_binary(), "-c", "-f", config], capture_output=True, text=True, check=False)
@@ -62,6 +66,9 @@ def test_one_refused_connection_takes_a_server_out_only_if_there_is_another():
         ("map_folder", Path("/run/it's"), "without quotes"),
         ("map_folder", Path("/run\nglobal"), "absolute path"),
         ("max_body_bytes", 10, "lie in"),
+        ("requests_per_s", -1, "lie in"),
+        ("metrics_port", 70_000, "lie in"),
+        ("certificate", Path("/run/a'b.pem"), "without quotes"),
         ("threads", 0, "lie in"),
         ("answer_timeout_s", 0, "lie in"),
         ("answer_timeout_s", float("nan"), "lie in"),

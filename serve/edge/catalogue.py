@@ -1,0 +1,39 @@
+"""Owns the lists of what is served, as the edge tells them to clients; what really answers it does not know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ...platform.traffic import Split
+
+# A value goes through one of HAProxy's buffers, whole.
+MAX_LIST_BYTES = 30_000
+
+
+def catalogue(
+    splits: Sequence[Split], versions: Mapping[str, Sequence[int]], aliases: Mapping[str, str]
+) -> dict[str, str]:
+    """Write the entries `models` (GET /v2/models) and `index` (POST /v2/repository/index) as JSON without spaces.
+
+    The index says READY for a version that a split names and UNKNOWN for one that is only kept up. What does not
+    fit 30,000 bytes is left out from the end.
+    """
+    in_split = {(split.endpoint, variant.version) for split in splits for variant in split.variants}
+    endpoints = {split.endpoint for split in splits} | set(versions)
+    served = endpoints | {alias for alias, endpoint in aliases.items() if endpoint in endpoints}
+    index = [
+        {"name": name, "version": str(version), "state": "READY" if (name, version) in in_split else "UNKNOWN"}
+        for name in sorted(versions)
+        for version in sorted(versions[name])
+    ]
+    return {"models": _fitting(sorted(served), lambda names: {"models": names}), "index": _fitting(index, list)}
+
+
+def _fitting(entries: Iterable[Any], shape: Callable[[list[Any]], Any]) -> str:
+    kept = list(entries)
+    while len(text := json.dumps(shape(kept), separators=(",", ":"))) > MAX_LIST_BYTES:
+        # Cut by as much as it is too long, and at least by one.
+        kept = kept[: min(len(kept) - 1, len(kept) * MAX_LIST_BYTES // len(text))]
+    return text
