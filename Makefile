@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test check format clean
+.PHONY: install demo test bench check format clean
 
 install: $(STAMP)
 
@@ -19,6 +19,9 @@ demo: $(STAMP)  ## the whole loop on real images, from one command
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(STAMP)  ## serving against its peers; make bench ARGS=--quick
+	$(BIN)/python benchmarks/serving.py $(ARGS)
 
 check: $(STAMP)  ## formatting, lint, strict types
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Mapping
 
@@ -11,10 +12,13 @@ from ..platform.errors import Conflict
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, below those that the system gives to outgoing connections.
+
+    One of those may be taken between the question and the server's start, and was.
+    """
+    while not is_free(host, port := 20_000 + secrets.randbelow(9_000)):
+        pass
+    return port
 
 
 def is_free(host: str, port: int) -> bool:
