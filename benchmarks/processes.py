@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import time
 import urllib.error
@@ -18,7 +17,6 @@ from typing import Any
 
 import psutil
 from load import Target
-from rayloop.cluster.ports import is_free
 from rayloop.cluster.processes import MARK, Owner, is_alive, spawn
 
 START_TIMEOUT_S = 90.0
@@ -34,16 +32,6 @@ def clean_environment(**more: str) -> dict[str, str]:
     """The caller's environment without any variable that configures a server, and one thread for each kernel."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(_OTHERS)}
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **more}
-
-
-def steady_port() -> int:
-    """A port that nobody listens on, below those that Linux gives to outgoing connections and Ray to replicas.
-
-    One of those may be taken between the question and the server's start, and was.
-    """
-    while not is_free("127.0.0.1", port := random.randrange(20_000, 29_000)):
-        pass
-    return port
 
 
 class Processes:

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from load import Target
-from processes import clean_environment, hold_interrupts, steady_port
-from rayloop.cluster import LocalCluster
+from processes import clean_environment, hold_interrupts
+from rayloop.cluster import LocalCluster, free_port
 from rayloop.cluster.processes import Owner
 from rayloop.platform.settings import Settings
 from rayloop.platform.traffic import capture_schema
@@ -73,7 +73,7 @@ def row() -> list[float]:
 def served() -> Iterator[Loop]:
     """A rayloop of its own, on free ports and in a temporary folder; ended in any case."""
     home = Path(tempfile.mkdtemp(prefix="rl-"))
-    ports = {f"RAYLOOP_{part}_PORT": str(steady_port()) for part in ("EDGE", "MLFLOW", "DASHBOARD", "SERVE")}
+    ports = {f"RAYLOOP_{part}_PORT": str(free_port()) for part in ("EDGE", "MLFLOW", "DASHBOARD", "SERVE")}
     environment = clean_environment(**ports, RAYLOOP_HOME=str(home / ".rayloop"))
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     try:

@@ -14,8 +14,9 @@ from typing import Any
 
 import environments
 from load import Target
-from processes import Processes, clean_environment, steady_port
+from processes import Processes, clean_environment
 from project import FEATURES, NAME, Loop, row
+from rayloop.cluster import free_port
 from rayloop.platform.traffic import Split
 from rayloop.serve.edge import Edge, EdgeSettings
 
@@ -73,7 +74,7 @@ def rayloop(floor: Floor, name: str) -> Target:
 
 def uvicorn(floor: Floor, name: str) -> Target:
     """Bare FastAPI in one process."""
-    port = steady_port()
+    port = free_port()
     command = [sys.executable, str(PEERS / "fastapi_server.py"), str(port)]
     floor.processes.start(name, command, floor.environment("torch"))
     floor.versions[name] = f"uvicorn {environments.version('uvicorn')}, FastAPI {environments.version('fastapi')}"
@@ -84,11 +85,11 @@ def ray_serve(switches: Mapping[str, str]) -> Callable[[Floor, str], Target]:
     """FastAPI in one replica of Ray Serve, with these variables of Ray and no others."""
 
     def start(floor: Floor, name: str) -> Target:
-        port = steady_port()
+        port = free_port()
         folder = Path(tempfile.mkdtemp(prefix="rs-"))  # short: Ray's sockets lie below it
         floor.ends.callback(shutil.rmtree, folder, ignore_errors=True)
         ports = ("FALLBACK_PROXY_HTTP", "HAPROXY_STATS", "HAPROXY_METRICS")
-        own = {f"RAY_SERVE_{part}_PORT": str(steady_port()) for part in ports}
+        own = {f"RAY_SERVE_{part}_PORT": str(free_port()) for part in ports}
         own |= {
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy" / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "haproxy" / "admin.sock"),
@@ -114,7 +115,7 @@ def edge_before(other: str) -> Callable[[Floor, str], Target]:
             admin_socket=folder / "admin.sock",
             map_folder=folder,
             secret="benchmark-without-any-secret",
-            bind_port=steady_port(),
+            bind_port=free_port(),
             backend_address=f"127.0.0.1:{floor.ray_targets[other]}",
             threads=1,
         )
@@ -131,9 +132,9 @@ def edge_before(other: str) -> Callable[[Floor, str], Target]:
 def mlserver(floor: Floor, name: str) -> Target:
     """MLServer with its V2 protocol, without its pool of worker processes, which a small model is slower with."""
     programs = environments.make("mlserver")
-    port, folder = steady_port(), floor.folder / "mlserver"
+    port, folder = free_port(), floor.folder / "mlserver"
     folder.mkdir()
-    ports = {"http_port": port, "grpc_port": steady_port(), "metrics_port": steady_port()}
+    ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
     server = {"host": "127.0.0.1", "parallel_workers": 0, "debug": False, **ports}
     (folder / "settings.json").write_text(json.dumps(server))
     model = {"name": NAME, "implementation": "mlserver_runtime.Mlp"}
@@ -147,7 +148,7 @@ def mlserver(floor: Floor, name: str) -> Target:
 def bentoml(floor: Floor, name: str) -> Target:
     """BentoML with one worker."""
     programs = environments.make("bentoml")
-    port = steady_port()
+    port = free_port()
     command = [str(programs / "bentoml"), "serve", "bentoml_service:Mlp", "--working-dir", str(PEERS)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     home = {"BENTOML_HOME": str(floor.folder / "bentoml")}
