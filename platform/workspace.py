@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .data import Snapshot, Store, open_snapshot
 from .settings import Settings
-from .state import Database, Endpoints, Ledger, Pipelines, Projects, Tokens, Verdicts
+from .state import Database, Endpoints, Ledger, Pipelines, Projects, Replicas, Tokens, Verdicts
 
 if TYPE_CHECKING:
     from .registry import Registry
@@ -38,6 +38,11 @@ class Workspace:
     def endpoints(self) -> Endpoints:
         """Desired splits and deployments."""
         return Endpoints(self.database, self.ledger)
+
+    @cached_property
+    def replicas(self) -> Replicas:
+        """Where replicas listen."""
+        return Replicas(self.database)
 
     @cached_property
     def tokens(self) -> Tokens:

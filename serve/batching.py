@@ -1,7 +1,9 @@
-"""Owns the one thread that predicts, and which waiting requests it takes together; it knows no protocol.
+"""Owns which waiting requests are answered together, and where that is done; it knows no protocol.
 
-Nothing waits for company: a request that finds the thread idle starts at once. Those that come while the model
-is busy wait, and all of them, up to a bound of rows, are its next call.
+Nothing waits for company: a request that finds the model idle starts at once. Those that come while it is busy
+wait, and all of them, up to a bound of rows, are its next call. While the model is quick, batches run on the event
+loop that reads the requests, its lane, since a change of threads costs more than a small model; while it is not,
+they run on a thread, so that the loop stays free.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from ..platform.errors import InvalidInput, Unavailable
+from ..platform.model.matrix import Matrix
 from ..platform.model.signature import Columns
+from .pace import Pace
 from .protocol.exchange import Request
 from .protocol.statistics import Statistics
 
@@ -32,11 +36,11 @@ class Batching:
     max_batch_rows: int = 256
     """Most rows of a joint call; a longer request runs alone. 1 joins nothing."""
     batch_wait_s: float = 0.0
-    """How long the first request of a batch waits for others, although the thread is idle."""
+    """How long the first request of a batch waits for others, although the model is idle."""
     max_queue_requests: int = 256
     """Most requests that wait; the next is refused."""
-    queue_timeout_s: float = 30.0
-    """Longest wait of a request before the model has it."""
+    request_timeout_s: float = 60.0
+    """Longest time from a request's arrival to its answer; the model's call itself is not stopped."""
 
     def __post_init__(self) -> None:
         """Raises InvalidInput for a bound out of range."""
@@ -45,12 +49,12 @@ class Batching:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if not 0 <= self.batch_wait_s <= 10:
             raise InvalidInput(f"batch_wait_s is {self.batch_wait_s}; it must lie in 0..10")
-        if not 0 < self.queue_timeout_s <= threading.TIMEOUT_MAX:
-            raise InvalidInput(f"queue_timeout_s is {self.queue_timeout_s}; it must be above 0")
+        if not 0 < self.request_timeout_s <= threading.TIMEOUT_MAX:
+            raise InvalidInput(f"request_timeout_s is {self.request_timeout_s}; it must be above 0")
 
 
 class Overloaded(Unavailable):
-    """A bound of the queue was reached; `knob` is the setting's name."""
+    """A bound was reached; `knob` is the setting's name."""
 
     def __init__(self, knob: str, bound: float) -> None:
         super().__init__(knob, bound)
@@ -61,7 +65,7 @@ class Overloaded(Unavailable):
 
 
 class Job(Protocol[R_co]):
-    """One request, as the batcher sees it; both methods run on its thread."""
+    """One request, as the batcher sees it; both methods run where the batch runs."""
 
     def read(self) -> Request:
         """Decode; what this raises is the job's own and reaches no other."""
@@ -72,17 +76,30 @@ class Job(Protocol[R_co]):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class _Entry(Generic[R]):
-    job: Job[R]
-    future: asyncio.Future[R]
-    loop: asyncio.AbstractEventLoop
-    arrived_ns: int
-    request: Request | None = None
+class Entry(Generic[R]):
+    """One job that waits; `deliver` is called once, on `loop`, unless `drop` came first."""
+
+    __slots__ = ("arrived_ns", "deliver", "is_settled", "job", "loop", "request")
+
+    def __init__(self, job: Job[R], deliver: Callable[[R | Exception], None], loop: asyncio.AbstractEventLoop) -> None:
+        self.job, self.deliver, self.loop = job, deliver, loop
+        self.arrived_ns = time.perf_counter_ns()
+        self.request: Request | None = None
+        self.is_settled = False
+
+    def drop(self) -> None:
+        """Forget the reply: nobody waits for it."""
+        self.is_settled = True
+
+    def settle(self, reply: R | Exception) -> None:
+        """Deliver, on the entry's loop, unless that was done."""
+        if not self.is_settled:
+            self.is_settled = True
+            self.deliver(reply)
 
 
 class Batcher(Generic[R]):
-    """Runs jobs on a thread of its own, joined where they wait together."""
+    """Runs jobs one batch at a time, joined where they wait together."""
 
     def __init__(
         self,
@@ -94,31 +111,64 @@ class Batcher(Generic[R]):
         """`predict` takes columns and their number of rows, and gives outputs with as many."""
         self._predict, self._settings, self._statistics = predict, settings, statistics
         self._name = name
+        self._pace = Pace()
         self._changed = threading.Condition()
-        self._waiting: deque[_Entry[R]] = deque()
-        self._held: _Entry[R] | None = None
-        self._is_closed = self._is_swept = False
+        self._waiting: deque[Entry[R]] = deque()
+        self._held: Entry[R] | None = None
+        self._running: Sequence[Entry[R]] = ()
+        self._is_active = self._is_due = self._is_closed = self._is_swept = False
+        self._lane: asyncio.AbstractEventLoop | None = None
+        self._lane_thread = 0
         self._thread: threading.Thread | None = None
 
-    async def run(self, job: Job[R]) -> R:
-        """Give the job's reply. Raises Overloaded where a bound of the queue is reached, Unavailable once closed."""
-        loop = asyncio.get_running_loop()
-        entry = _Entry(job, loop.create_future(), loop, time.perf_counter_ns())
+    @property
+    def ongoing(self) -> int:
+        """Requests that wait or are being answered."""
+        return len(self._waiting) + len(self._running) + (self._held is not None)
+
+    def use_lane(self) -> None:
+        """Let quick batches run on the event loop that calls this."""
+        self._lane, self._lane_thread = asyncio.get_running_loop(), threading.get_ident()
+
+    def submit(
+        self, job: Job[R], deliver: Callable[[R | Exception], None], loop: asyncio.AbstractEventLoop
+    ) -> Entry[R]:
+        """Queue a job; called on `loop`. Raises Overloaded where the queue is full, Unavailable once closed."""
+        entry = Entry(job, deliver, loop)
         with self._changed:
             if self._is_closed:
                 raise Unavailable("this replica is shutting down")
             if len(self._waiting) >= self._settings.max_queue_requests:
                 raise Overloaded("max_queue_requests", self._settings.max_queue_requests)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
             self._waiting.append(entry)
-            self._changed.notify()
-            is_swept, self._is_swept = self._is_swept, True
-        if not is_swept:
-            loop.call_later(self._settings.queue_timeout_s, self._sweep, loop)
-        reply: R = await entry.future
-        return reply
+            was_active, self._is_active = self._is_active, True
+            was_swept, self._is_swept = self._is_swept, True
+            if was_active and self._settings.batch_wait_s:
+                self._changed.notify_all()
+        if not was_swept:
+            loop.call_later(self._settings.request_timeout_s, self._sweep, loop)
+        if not was_active:
+            self._pass_on()
+        return entry
+
+    async def run(self, job: Job[R]) -> R:
+        """Give the job's reply; raises as `submit` does, and Overloaded where the reply takes too long."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+
+        def deliver(reply: R | Exception) -> None:
+            if future.done():
+                return
+            if isinstance(reply, Exception):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+
+        entry = self.submit(job, deliver, loop)
+        try:
+            return await future
+        finally:
+            entry.drop()
 
     def close(self) -> None:
         """End the batch that runs, refuse what waits, and stop the thread; blocks."""
@@ -127,40 +177,83 @@ class Batcher(Generic[R]):
             left = list(self._waiting)
             self._waiting.clear()
             self._changed.notify_all()
-        for entry in left:
-            _settle(entry.loop, [(entry, Unavailable("this replica is shutting down"))])
+        _settle([(entry, Unavailable("this replica is shutting down")) for entry in left], None)
+        with self._changed:
+            if self._lane is None or self._lane.is_running():
+                self._changed.wait_for(lambda: not self._is_active)
         if self._thread is not None:
             self._thread.join()
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Refuse what has waited too long, though the model may never come back; runs on the event loop."""
-        timeout_s = self._settings.queue_timeout_s
-        expired: list[_Entry[R]] = []
+    def _pass_on(self) -> None:
+        """Have the next batch run: on the lane while the model is quick, else on the thread."""
+        lane = self._lane
+        if lane is not None and self._pace.is_quick and not self._settings.batch_wait_s:
+            if self._here is lane:
+                lane.call_soon(self._run_batch)
+                return
+            try:
+                lane.call_soon_threadsafe(self._run_batch)
+            except RuntimeError:  # the lane is closed; the thread serves on
+                self._lane = None
+            else:
+                return
         with self._changed:
-            oldest_ns = time.perf_counter_ns() - int(timeout_s * 1e9)
-            while self._waiting and self._waiting[0].arrived_ns <= oldest_ns:
-                expired.append(self._waiting.popleft())
-            self._is_swept = bool(self._waiting)
-            wait_s = (self._waiting[0].arrived_ns - oldest_ns) / 1e9 if self._waiting else 0.0
-        if self._is_swept:
-            loop.call_later(wait_s, self._sweep, loop)
-        for entry in expired:
-            _settle(entry.loop, [(entry, Overloaded("queue_timeout_s", timeout_s))])
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._thread.start()
+            self._is_due = True
+            self._changed.notify_all()
 
     def _work(self) -> None:
-        while batch := self._gather():
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_due or (self._is_closed and not self._is_active))
+                if not self._is_due:
+                    return
+                self._is_due = False
+            self._run_batch()
+
+    def _run_batch(self) -> None:
+        """Answer one batch, and have the next one run if more wait."""
+        began_ns = time.perf_counter_ns()
+        if batch := self._gather():
+            self._running = batch
             replies = self._answer(batch)
-            for loop in {entry.loop for entry in batch}:
-                _settle(loop, [(entry, reply) for entry, reply in replies if entry.loop is loop])
+            self._pace.saw(time.perf_counter_ns() - began_ns)
+            self._running = ()
+            _settle(replies, self._here)
             # Else the last answers stay in memory until the next request comes.
             del batch, replies
+        with self._changed:
+            if not self._waiting and self._held is None:
+                self._is_active = False
+                if self._is_closed:
+                    self._changed.notify_all()
+                return
+        self._pass_on()
 
-    def _gather(self) -> list[_Entry[R]]:
-        """Wait for a job, and read it and those behind it while they fit; empty once closed."""
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Refuse what has taken too long, though the model may never come back; runs on an event loop."""
+        timeout_s = self._settings.request_timeout_s
+        now_ns = time.perf_counter_ns()
+        oldest_ns = now_ns - int(timeout_s * 1e9)
+        with self._changed:
+            under_way = [*self._running, *([self._held] if self._held else []), *self._waiting]
+            late = [entry for entry in under_way if entry.arrived_ns <= oldest_ns and not entry.is_settled]
+            while self._waiting and self._waiting[0].arrived_ns <= oldest_ns:
+                self._waiting.popleft()
+            left = [entry.arrived_ns for entry in under_way if entry.arrived_ns > oldest_ns]
+            self._is_swept = bool(left)
+        if left:
+            loop.call_later((min(left) - oldest_ns) / 1e9, self._sweep, loop)
+        _settle([(entry, Overloaded("request_timeout_s", timeout_s)) for entry in late], None)
+
+    def _gather(self) -> list[Entry[R]]:
+        """Read the oldest job and those behind it while they fit; empty where all of them are gone."""
         most = self._settings.max_batch_rows
-        batch: list[_Entry[R]] = []
+        batch: list[Entry[R]] = []
         rows = 0
-        until_s: float | None = None
+        until_s = time.monotonic() + self._settings.batch_wait_s if self._settings.batch_wait_s else None
         while rows < most:
             entry, self._held = self._held or self._next(until_s), None
             if entry is None:
@@ -173,34 +266,31 @@ class Batcher(Generic[R]):
                 break
             batch.append(entry)
             rows += request.rows
-            until_s = time.monotonic() + self._settings.batch_wait_s if until_s is None else until_s
         return batch
 
-    def _next(self, until_s: float | None) -> _Entry[R] | None:
-        """Take the oldest; without `until_s` wait for one as long as it takes."""
+    def _next(self, until_s: float | None) -> Entry[R] | None:
+        """Take the oldest; with `until_s` wait for one until then."""
         with self._changed:
-            if not self._waiting and until_s is None:
-                self._changed.wait_for(lambda: self._waiting or self._is_closed)
-            elif not self._waiting and self._settings.batch_wait_s and until_s is not None:
+            if not self._waiting and until_s is not None:
                 self._changed.wait_for(lambda: self._waiting or self._is_closed, max(0.0, until_s - time.monotonic()))
             return self._waiting.popleft() if self._waiting else None
 
-    def _read(self, entry: _Entry[R]) -> Request | None:
+    def _read(self, entry: Entry[R]) -> Request | None:
         """Decode one job; one that fails is answered here, and one whose client is gone is dropped."""
-        if entry.future.done():
+        if entry.is_settled:
             return None
         start_ns = time.perf_counter_ns()
         try:
             entry.request = entry.job.read()
         except Exception as error:
-            _settle(entry.loop, [(entry, entry.job.reply(error))])
+            _settle([(entry, entry.job.reply(error))], self._here)
             self._statistics.fail.add(time.perf_counter_ns() - entry.arrived_ns)
             return None
         self._statistics.queue.add(start_ns - entry.arrived_ns)
         self._statistics.compute_input.add(time.perf_counter_ns() - start_ns)
         return entry.request
 
-    def _answer(self, batch: Sequence[_Entry[R]]) -> list[tuple[_Entry[R], R]]:
+    def _answer(self, batch: Sequence[Entry[R]]) -> list[tuple[Entry[R], R]]:
         """Call the model once for all; where that fails, once for each."""
         requests = [entry.request for entry in batch if entry.request is not None]
         outputs = self._ask(requests)
@@ -210,7 +300,7 @@ class Batcher(Generic[R]):
                 for entry, request in zip(batch, requests, strict=True)
             ]
         start_ns = time.perf_counter_ns()
-        replies: list[tuple[_Entry[R], R]] = []
+        replies: list[tuple[Entry[R], R]] = []
         first = 0
         for entry, request in zip(batch, requests, strict=True):
             own = outputs
@@ -235,7 +325,7 @@ class Batcher(Generic[R]):
             end_ns = time.perf_counter_ns()
             self._statistics.add_execution(rows, len(requests), infer_ns - start_ns, end_ns - infer_ns)
 
-    def _write(self, entry: _Entry[R], outputs: Columns | Exception) -> R:
+    def _write(self, entry: Entry[R], outputs: Columns | Exception) -> R:
         start_ns = time.perf_counter_ns()
         reply = entry.job.reply(outputs)
         end_ns = time.perf_counter_ns()
@@ -246,29 +336,30 @@ class Batcher(Generic[R]):
             self._statistics.add_success(end_ns - entry.arrived_ns, entry.request.rows)
         return reply
 
+    @property
+    def _here(self) -> asyncio.AbstractEventLoop | None:
+        """The lane, where this is called on it."""
+        return self._lane if threading.get_ident() == self._lane_thread else None
+
 
 def joined(requests: Sequence[Request]) -> Columns:
     """Lay the rows of the requests below each other, column by column."""
-    matrices = [request.matrix for request in requests if request.matrix is not None]
-    names = requests[0].columns
+    matrices = [request.columns for request in requests if isinstance(request.columns, Matrix)]
     if len(matrices) == len(requests):  # one concatenation for all columns
-        return dict(zip(names, np.concatenate(matrices, axis=1), strict=True))
-    return {name: np.concatenate([request.columns[name] for request in requests]) for name in names}
+        return Matrix(matrices[0].places, np.concatenate([matrix.values_NF for matrix in matrices]))
+    return {name: np.concatenate([request.columns[name] for request in requests]) for name in requests[0].columns}
 
 
-def _settle(loop: asyncio.AbstractEventLoop, replies: Sequence[tuple[_Entry[R], R | Exception]]) -> None:
-    """Hand replies to their waiters, all in one turn of their loop."""
-    try:
-        loop.call_soon_threadsafe(_set_all, replies)
-    except RuntimeError:  # the loop is closed, and its waiters with it
-        return
-
-
-def _set_all(replies: Sequence[tuple[_Entry[R], R | Exception]]) -> None:
+def _settle(replies: Sequence[tuple[Entry[R], R | Exception]], here: asyncio.AbstractEventLoop | None) -> None:
+    """Hand replies to their waiters: those of the loop `here` now, those of another in one turn of it."""
+    elsewhere: dict[asyncio.AbstractEventLoop, list[tuple[Entry[R], R | Exception]]] = {}
     for entry, reply in replies:
-        if entry.future.done():
-            continue
-        if isinstance(reply, Exception):
-            entry.future.set_exception(reply)
+        if entry.loop is here:
+            entry.settle(reply)
         else:
-            entry.future.set_result(reply)
+            elsewhere.setdefault(entry.loop, []).append((entry, reply))
+    for loop, theirs in elsewhere.items():
+        try:
+            loop.call_soon_threadsafe(_settle, theirs, loop)
+        except RuntimeError:  # the loop is closed, and its waiters with it
+            continue

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from ..platform.model.matrix import Matrix
 from ..platform.model.signature import NUMPY_DTYPE, Columns, ColumnSpec, Signature
 from ..platform.traffic import capture_schema as names
 from .protocol.arrival import Arrival
@@ -209,23 +210,40 @@ def to_table(records: Sequence[Record], signature: Signature, schema: pa.Schema)
     }
     arrays[names.ROW] = pa.array((np.arange(rows_of.sum()) - np.repeat(starts, rows_of)).astype(np.int32))
     is_null = np.repeat([record.outputs is None for record in records], rows_of)
+    inputs = _joined([record.inputs for record in records], signature.inputs)
+    outputs = _joined([record.outputs for record in records], signature.outputs)
     for column in signature.inputs:
-        parts = [record.inputs for record in records]
-        arrays[names.INPUT_PREFIX + column.name] = _stacked(column, parts, is_null)
+        arrays[names.INPUT_PREFIX + column.name] = _to_arrow(column, inputs[column.name], is_null)
     for column in signature.outputs:
-        parts = [record.outputs for record in records]
-        arrays[names.OUTPUT_PREFIX + column.name] = _stacked(column, parts, is_null)
+        arrays[names.OUTPUT_PREFIX + column.name] = _to_arrow(column, outputs[column.name], is_null)
     return pa.table([arrays[name] for name in schema.names], schema=schema)
 
 
-def _stacked(column: ColumnSpec, parts: Sequence[Columns | None], is_null: np.ndarray) -> pa.Array:
-    """Join one column of all records; a failed record gives one null, or a list of nulls."""
-    dtype, shape = NUMPY_DTYPE[column.datatype], (1,) if column.width == 1 else (1, column.width)
-    blank = np.full(shape, "" if column.datatype == "BYTES" else 0, dtype=dtype)
-    values = np.concatenate([blank if part is None else part[column.name] for part in parts])
-    plain = names.ARROW_TYPE[column.datatype]
-    mask = np.repeat(is_null, column.width)
-    items = pa.array(values.reshape(-1), type=plain, mask=mask, from_pandas=False)
+def _joined(parts: Sequence[Columns | None], columns: Sequence[ColumnSpec]) -> Columns:
+    """Lay the rows of all records below each other; a failed record gives one blank row."""
+    matrices = [part for part in parts if isinstance(part, Matrix)]
+    if matrices and len(matrices) == sum(part is not None for part in parts):
+        # Thirty columns of two thousand small arrays take 25 ms to join one by one, and 1 ms at once.
+        blank_NF = np.zeros((1, len(columns)), matrices[0].values_NF.dtype)
+        values_NF = np.concatenate([part.values_NF if isinstance(part, Matrix) else blank_NF for part in parts])
+        return Matrix(matrices[0].places, values_NF)
+    blanks = {column.name: _blank(column) for column in columns}
+    return {
+        name: np.concatenate([blank if part is None else part[name] for part in parts])
+        for name, blank in blanks.items()
+    }
+
+
+def _blank(column: ColumnSpec) -> np.ndarray:
+    shape = (1,) if column.width == 1 else (1, column.width)
+    return np.full(shape, "" if column.datatype == "BYTES" else 0, dtype=NUMPY_DTYPE[column.datatype])
+
+
+def _to_arrow(column: ColumnSpec, values: np.ndarray, is_null: np.ndarray) -> pa.Array:
+    """Write one column; a failed record gives one null, or a list of nulls."""
+    mask = np.repeat(is_null, column.width) if is_null.any() else None
+    flat = np.ascontiguousarray(values).reshape(-1)
+    items = pa.array(flat, type=names.ARROW_TYPE[column.datatype], mask=mask, from_pandas=False)
     return items if column.width == 1 else pa.FixedSizeListArray.from_arrays(items, column.width)
 
 

@@ -14,26 +14,31 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..cluster.environment import MAX_BODY_BYTES, REPLAY_BODY_BYTES
 from ..platform.errors import RayloopError
 from ..platform.settings import Settings
-from ..platform.traffic import Sticky
+from ..platform.traffic import Sticky, app_name
 from ..platform.workspace import Workspace
 from .edge import Edge, EdgeReport, EdgeSettings, Traffic
 from .secret import edge_secret
+from .versions import application_states, replica_ids
 
 PERIOD_S = 0.2
+# Every change of a split is an entry of the ledger, so its newest number tells of one at once.
+GLANCE_S = 0.01
+FORGET_PERIOD_S = 5.0
 DEFAULT_STICKY = Sticky("header", "x-session-id")
 
 logger = logging.getLogger(__name__)
 
 
 class EdgeKeeper:
-    """Polls, decides, applies, five times a second; one on each proxy node, as a Ray actor."""
+    """Polls, decides, applies, five times a second and on each change; one on each proxy node, as a Ray actor."""
 
     def __init__(self, settings: Settings) -> None:
         self._workspace = Workspace(settings)
         self._edge = Edge(edge_settings(self._workspace), edge_folder(settings))
         self._last: EdgeReport | None = None
         self._error = ""
-        threading.Thread(target=self._run, daemon=True).start()
+        threading.Thread(target=self._run, name="keep-edge", daemon=True).start()
+        threading.Thread(target=self._forget_the_dead, name="forget-replicas", daemon=True).start()
 
     def step(self) -> EdgeReport:
         """Bring process and maps to the desired state once."""
@@ -44,15 +49,29 @@ class EdgeKeeper:
         return self._last, self._error
 
     def _run(self) -> None:
+        seen = 0
         while True:
             began_s = time.monotonic()
             try:
+                seen = self._workspace.ledger.newest()
                 self._last, self._error = self.step(), ""
+                while time.monotonic() - began_s < PERIOD_S and self._workspace.ledger.newest() == seen:
+                    time.sleep(GLANCE_S)
             except (RayloopError, SQLAlchemyError, OSError) as error:
                 if str(error) != self._error:  # one line for each fault, not five a second
                     logger.warning("edge: %s", error)
                 self._error = str(error)
-            time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began_s)))
+                time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began_s)))
+
+    def _forget_the_dead(self) -> None:
+        """Take out what killed replicas said of themselves; the edge has found them silent long before."""
+        while True:
+            time.sleep(FORGET_PERIOD_S)
+            try:
+                living = replica_ids(application_states(self._workspace.settings))
+                self._workspace.replicas.keep(living)
+            except (RayloopError, SQLAlchemyError) as error:
+                logger.debug("replicas: %s", error)  # asked again soon; nothing is forgotten meanwhile
 
 
 def desired_traffic(workspace: Workspace) -> Traffic:
@@ -68,12 +87,17 @@ def desired_traffic(workspace: Workspace) -> Traffic:
             sticky[name] = wanted
         for alias in serve.aliases:
             aliases.setdefault(alias, name)
+    replicas: dict[str, list[str]] = {}
+    for replica in workspace.replicas.all():
+        if replica.version in versions.get(replica.endpoint, ()):
+            replicas.setdefault(app_name(replica.endpoint, replica.version), []).append(replica.address)
     return Traffic(
         splits=tuple(workspace.endpoints.splits()),
         versions=versions,
         access=workspace.tokens.access(),
         sticky=sticky,
         aliases=aliases,
+        replicas=replicas,
     )
 
 

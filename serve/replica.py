@@ -1,18 +1,20 @@
-"""A version as a Ray Serve application: loads the artifact and hands it to the ASGI application."""
+"""A version as a Ray Serve application: loads the artifact, and answers the edge and Serve's own proxy."""
 
 import os
 from typing import Any
 
+import ray
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve import Application
 
 from ..cluster.environment import MAX_BODY_BYTES
-from ..platform.data import Store
 from ..platform.model.artifact import load_artifact
 from ..platform.settings import Settings
+from ..platform.workspace import Workspace
 from .application import VersionApplication
 from .capture import Capture
+from .presence import Presence
 from .protocol import one_write
 from .secret import edge_secret
 from .warm_up import warm_up
@@ -39,18 +41,22 @@ class VersionReplica:
     def __init__(self, arguments: dict[str, Any]) -> None:
         chosen = ReplicaArguments.model_validate(arguments)
         one_write.install()
-        store = Store(Settings.load().store)
+        workspace = Workspace(Settings.load())
+        replica_id = serve.get_replica_context().replica_id.unique_id
+        presence = Presence(workspace, replica_id, ray.util.get_node_ip_address())
         model = load_artifact(chosen.artifact)
         warm_up(model)
-        capture = Capture(chosen.endpoint, chosen.version, model.signature, store.uri("capture"))
+        capture = Capture(chosen.endpoint, chosen.version, model.signature, workspace.capture_folder)
         self._application = VersionApplication(
             chosen.endpoint,
             chosen.version,
             model,
-            edge_secret(store),
+            edge_secret(workspace.store),
             capture,
             max_body_bytes=MAX_BODY_BYTES,
+            before_close=presence.end,
         )
+        presence.begin(self._application.service)
 
     def __serve_build_asgi_app__(self) -> VersionApplication:
         return self._application

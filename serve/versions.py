@@ -107,6 +107,12 @@ def application_states(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     return applications
 
 
+def replica_ids(states: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The ids of all replicas that Serve knows, whatever it says of each."""
+    deployments = [found for state in states.values() for found in state.get("deployments", {}).values()]
+    return {str(replica["replica_id"]) for found in deployments for replica in found.get("replicas", [])}
+
+
 def _application(found: Deployment) -> dict[str, Any]:
     return {
         "name": app_name(found.endpoint, found.version),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -55,16 +55,14 @@ class Schema:
 
     features: tuple[Feature, ...]
     target: Target
+    numeric: tuple[Feature, ...] = field(init=False, repr=False, compare=False)
+    """Features that are numbers."""
+    categorical: tuple[Feature, ...] = field(init=False, repr=False, compare=False)
+    """Features that are one of several texts."""
 
-    @property
-    def numeric(self) -> tuple[Feature, ...]:
-        """Features that are numbers."""
-        return tuple(feature for feature in self.features if feature.kind == "numeric")
-
-    @property
-    def categorical(self) -> tuple[Feature, ...]:
-        """Features that are one of several texts."""
-        return tuple(feature for feature in self.features if feature.kind == "categorical")
+    def __post_init__(self) -> None:
+        for kind in ("numeric", "categorical"):  # each prediction asks for them, so they are parted once
+            object.__setattr__(self, kind, tuple(feature for feature in self.features if feature.kind == kind))
 
     def signature(self) -> Signature:
         """The columns a served model takes and gives."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -41,11 +41,19 @@ class Signature:
 
     inputs: tuple[ColumnSpec, ...]
     outputs: tuple[ColumnSpec, ...]
+    is_one_matrix: bool = field(init=False, repr=False, compare=False)
+    """True where every input is a number of width 1, so that one tensor (rows, columns) says it all."""
+    has_one_type: bool = field(init=False, repr=False, compare=False)
+    """True where that tensor's columns are all of one type."""
+    places: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    """The place of each input by its name."""
 
-    @property
-    def is_one_matrix(self) -> bool:
-        """True where every input is a number of width 1, so that one tensor (rows, columns) says it all."""
-        return all(column.datatype != "BYTES" and column.width == 1 for column in self.inputs)
+    def __post_init__(self) -> None:
+        # Asked for in each request, so they are worked out once.
+        is_matrix = all(column.datatype != "BYTES" and column.width == 1 for column in self.inputs)
+        object.__setattr__(self, "is_one_matrix", is_matrix)
+        object.__setattr__(self, "has_one_type", is_matrix and len({c.datatype for c in self.inputs}) == 1)
+        object.__setattr__(self, "places", {column.name: place for place, column in enumerate(self.inputs)})
 
 
 Columns = Mapping[str, NDArray[np.generic]]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from .matrix import Matrix
 from .schema import Feature, Schema
 from .signature import Columns
 from .task import Batch, Inputs
@@ -52,15 +53,14 @@ class TabularModule(nn.Module):
         parts: list[Tensor] = []
         if "numeric" in inputs:
             raw_NF = inputs["numeric"]
-            gaps_NF = ~torch.isfinite(raw_NF)
             scaled_NF = (raw_NF - self.mean_F) / self.std_F
-            parts.append(torch.where(gaps_NF, 0.0, scaled_NF))
+            parts.append(torch.nan_to_num(scaled_NF, nan=0.0, posinf=0.0, neginf=0.0))
             if len(self.missing):
-                parts.append(gaps_NF[:, self.missing].to(scaled_NF.dtype))
+                parts.append((~torch.isfinite(raw_NF[:, self.missing])).to(scaled_NF.dtype))
         if "categorical" in inputs:
             codes_NC = inputs["categorical"]
             parts += [table(codes_NC[:, place]) for place, table in enumerate(self.embeddings)]
-        scores: Tensor = self.layers(torch.cat(parts, dim=1))
+        scores: Tensor = self.layers(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
         return scores
 
 
@@ -86,7 +86,9 @@ class TabularTask:
     def encode(self, schema: Schema, columns: Columns) -> dict[str, Tensor]:
         """`numeric` (N, F) float32 with NaN for missing, `categorical` (N, C) int64 with 0 for unknown."""
         inputs: dict[str, Tensor] = {}
-        if schema.numeric:
+        if isinstance(columns, Matrix) and len(schema.numeric) == len(schema.features) == len(columns):
+            inputs["numeric"] = torch.from_numpy(np.asarray(columns.values_NF, dtype=np.float32))
+        elif schema.numeric:
             numbers = [np.asarray(columns[f.name], dtype=np.float32) for f in schema.numeric]
             inputs["numeric"] = torch.from_numpy(np.stack(numbers, axis=1))
         if schema.categorical:

@@ -5,6 +5,7 @@ from .endpoints import Deployment, Endpoints
 from .ledger import Entry, Ledger
 from .pipelines import PipelineRun, Pipelines, Step
 from .projects import Projects, SnapshotRecord
+from .replicas import Replica, Replicas
 from .tokens import ROLES, Token, Tokens
 from .verdicts import Verdicts
 
@@ -18,6 +19,8 @@ __all__ = [
     "PipelineRun",
     "Pipelines",
     "Projects",
+    "Replica",
+    "Replicas",
     "SnapshotRecord",
     "Step",
     "Token",

@@ -69,6 +69,17 @@ deployment = Table(
     Column("since_s", Float, nullable=False),
 )
 
+# What is, and not what should be: each replica writes its own row, and takes it out when it stops.
+replica = Table(
+    "replica",
+    metadata,
+    Column("address", String(64), primary_key=True),  # host:port of its listener
+    Column("id", String(128), nullable=False, index=True),  # Ray Serve's id of the replica
+    Column("endpoint", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("since_s", Float, nullable=False),
+)
+
 verdict = Table(
     "verdict",
     metadata,

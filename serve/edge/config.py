@@ -9,6 +9,7 @@ from __future__ import annotations
 from .answers import ERRORS, json_body
 from .counts import TABLE
 from .rules import BACKEND, LIMITS, frontend_rules
+from .servers import FALLBACK, SLOT
 from .settings import EdgeSettings
 
 # Room in a buffer beside the body: request line, headers and HAProxy's own bookkeeping.
@@ -20,6 +21,7 @@ Section = tuple[str, list[str]]
 def render_config(settings: EdgeSettings) -> str:
     """Write the whole haproxy.cfg; it holds the secret, so only its owner may read it."""
     sections = [_global(settings), _defaults(settings), _frontend(settings), _backend(settings)]
+    sections += [_slot(settings, place) for place in range(settings.slots)]
     if settings.requests_per_s:
         sections.append(_limits())
     if settings.metrics_port:
@@ -65,6 +67,9 @@ def _frontend(settings: EdgeSettings) -> Section:
     return "frontend edge", [
         f"bind {host}:{settings.bind_port}{tls}",
         *frontend_rules(settings),
+        # A slot's name comes from our own map; a map that is lost leaves Serve's proxy.
+        f"use_backend %[var(txn.app),map('{settings.slots_map}')] "
+        f"if {{ var(txn.app),map('{settings.slots_map}') -m found }}",
         f"default_backend {BACKEND}",
     ]
 
@@ -82,6 +87,13 @@ def _backend(settings: EdgeSettings) -> Section:
             f"server fallback {settings.fallback_address} {alone} backup",
         ]
     return f"backend {BACKEND}", ["balance leastconn", "http-reuse always", *servers]
+
+
+def _slot(settings: EdgeSettings, place: int) -> Section:
+    """A backend whose servers, the replicas of one version, are told while the edge runs."""
+    # Requests wait in Serve's proxy while no replica listens: it starts one, or knows of one that starts.
+    fallback = f"server {FALLBACK} {settings.backend_address} backup track {BACKEND}/main"
+    return f"backend {SLOT}{place}", ["balance leastconn", "http-reuse always", fallback]
 
 
 def _limits() -> Section:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from ...platform.errors import Unavailable
 from ...platform.traffic import OPEN, Access, Split, Sticky
 from .catalogue import catalogue
 from .files import make_folder
 from .maps import AdminSocket, MapChange, desired_aliases, desired_maps, read_running, reconcile, write_map
 from .process import EdgeProcess
+from .servers import ServerChange, Servers, apply_servers, assign_slots, read_servers
 from .settings import EdgeSettings
 
 ProcessState = Literal["adopted", "started", "reloaded", "running"]
@@ -31,6 +33,8 @@ class Traffic:
     """What keeps a client on a version, for endpoints that do not do it by the session header."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """The endpoint that each further name means."""
+    replicas: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Where the replicas of each app listen, as `host:port`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +44,12 @@ class EdgeReport:
     process: ProcessState
     pid: int
     changes: tuple[MapChange, ...]
+    servers: tuple[ServerChange, ...] = ()
 
     @property
     def has_changed(self) -> bool:
-        """Whether the step started or reloaded the process, or changed an entry of a running map."""
-        return self.process in ("started", "reloaded") or bool(self.changes)
+        """Whether the step started or reloaded the process, or changed a running map or a server."""
+        return self.process in ("started", "reloaded") or bool(self.changes) or bool(self.servers)
 
 
 class Edge:
@@ -77,8 +82,9 @@ class Edge:
         process = self._ensure(maps)
         self._write(maps)
         changes = self._push(maps)
+        servers = self._serve(desired, maps[self._settings.slots_map])
         assert self._known_pid is not None
-        return EdgeReport(process, self._known_pid, changes)
+        return EdgeReport(process, self._known_pid, changes, servers)
 
     def stop(self, timeout_s: float = 30.0) -> bool:
         """Let the edge finish its requests, then kill it; return whether there was one."""
@@ -86,8 +92,11 @@ class Edge:
         return self._process.stop(timeout_s)
 
     def _spell_out(self, desired: Traffic) -> None:
-        """Take new headers and cookies into the settings; a change of them makes the next step a reload."""
-        settings = replace(self._settings, sticky=tuple(sorted(set(desired.sticky.values()))))
+        """Take new headers and cookies, and room for versions, into the settings; that makes the next step a reload."""
+        slots = self._settings.slots
+        while slots and slots < len(desired.replicas):
+            slots *= 2
+        settings = replace(self._settings, sticky=tuple(sorted(set(desired.sticky.values()))), slots=slots)
         if settings != self._settings:
             self._settings, self._process = settings, EdgeProcess(settings, self._folder)
 
@@ -128,7 +137,27 @@ class Edge:
             self._settings.split_map: splits,
             self._settings.alias_map: desired_aliases(desired.aliases, {*splits, *desired.versions}),
             self._settings.catalogue_map: catalogue(desired.splits, desired.versions, desired.aliases),
+            self._settings.slots_map: assign_slots(
+                sorted(desired.replicas), self._slots(), self._settings.slots, self._servers()
+            ),
         }
+
+    def _slots(self) -> dict[str, str]:
+        """The slots as they were given last: a version keeps its own, whoever steps the edge."""
+        path = self._settings.slots_map
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return dict(line.split(" ", 1) for line in lines)
+
+    def _servers(self) -> Servers:
+        """The servers of a running edge; none where it does not answer, since a new one begins without."""
+        try:
+            return read_servers(self._admin)
+        except Unavailable:
+            return {}
+
+    def _serve(self, desired: Traffic, slots: Mapping[str, str]) -> tuple[ServerChange, ...]:
+        wanted = {slot: desired.replicas[app] for app, slot in slots.items()}
+        return tuple(apply_servers(self._admin, wanted, read_servers(self._admin)))
 
     def _missing_maps(self) -> Maps:
         """Empty maps for those that are not there; an empty tokens map lets nobody in."""

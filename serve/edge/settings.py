@@ -26,6 +26,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("requests_per_s", 0, 1_000_000),
     ("metrics_port", 0, 65_535),
     ("threads", 1, 64),
+    ("slots", 0, 4096),
     ("connect_timeout_s", 0.001, 86_400),
     ("request_timeout_s", 0.001, 86_400),
     ("idle_timeout_s", 0.001, 86_400),
@@ -47,7 +48,7 @@ class EdgeSettings:
     bind_host: str = "127.0.0.1"
     bind_port: int = 8080
     backend_address: str = "127.0.0.1:8000"
-    """Where Serve's own proxy listens."""
+    """Where Serve's own proxy listens; it is asked for versions whose replicas can't be asked themselves."""
     fallback_address: str | None = None
     """Where requests go while the backend is down, such as Serve's Python proxy on the head node."""
     session_header: str = "x-session-id"
@@ -71,6 +72,8 @@ class EdgeSettings:
     metrics_port: int = 0
     """Where Prometheus asks on loopback; 0 for nowhere."""
     threads: int = 2
+    slots: int = 32
+    """How many versions may have replicas that the edge asks itself; Serve's proxy asks those of further ones."""
     connect_timeout_s: float = 1.0
     request_timeout_s: float = 30.0
     """How long a client may take to send a whole request."""
@@ -140,7 +143,13 @@ class EdgeSettings:
             self.split_map,
             self.alias_map,
             self.catalogue_map,
+            self.slots_map,
         )
+
+    @property
+    def slots_map(self) -> Path:
+        """The file that maps an app to the backend of its replicas."""
+        return self.map_folder / "slots.map"
 
     @property
     def sticky_map(self) -> Path:

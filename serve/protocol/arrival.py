@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...platform.traffic.split import BUCKETS
 
@@ -20,8 +20,7 @@ REVISION_HEADER = "x-rayloop-revision"
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):  # made for each request: a frozen dataclass takes five times as long
     """When a request came, and how the split of `revision` sent it here.
 
     `propensity` is the probability, in (0, 1], with which the split picks this version; `started_s` is on the

@@ -82,8 +82,7 @@ def raw_shape(content: memoryview, signature: Signature) -> tuple[str, str, tupl
     """
     columns = signature.inputs
     first = columns[0]
-    types = {column.datatype for column in columns}
-    if len(columns) > 1 and not (signature.is_one_matrix and len(types) == 1):
+    if len(columns) > 1 and not signature.has_one_type:
         raise InvalidInput("a body of one raw tensor needs a model of one input, or one whose inputs are of one type")
     if first.datatype == "BYTES":
         return first.name, "BYTES", (1,)

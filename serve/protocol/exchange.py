@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from ...platform.errors import InvalidInput
 from ...platform.model.signature import Columns
-from .tensor import Array
 
 JSON_TYPE = "application/json"
 
@@ -25,8 +24,7 @@ class UnsupportedMedia(InvalidInput):
 class Request:
     """What a request asks: `rows` rows in the model's columns, and the outputs wanted (none named: all).
 
-    `binary` names the outputs to answer as raw bytes. `matrix` holds the same values as `columns`, in the
-    shape (columns, rows), where they happen to lie in one array.
+    `binary` names the outputs to answer as raw bytes.
     """
 
     id: str | None
@@ -35,7 +33,6 @@ class Request:
     parameters: Mapping[str, Any]
     outputs: tuple[str, ...] = ()
     binary: frozenset[str] = frozenset()
-    matrix: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

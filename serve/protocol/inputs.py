@@ -8,22 +8,20 @@ or [rows, width].
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
 from ...platform.errors import InvalidInput
-from ...platform.model.signature import ColumnSpec, Signature
+from ...platform.model.matrix import Matrix
+from ...platform.model.signature import Columns, ColumnSpec, Signature
 from .binary import LENGTH_HEADER, SIZE_PARAMETER, Tail, read_binary
 from .tensor import WIRE_DTYPE, Array, convert, flatten, read_values, show
 
 _MAX_RANK = 2
 _MAX_NAMES_SHOWN = 10
-
-# The columns by name, and the array (columns, rows) that they are rows of, where there is one.
-Read = tuple[Mapping[str, Array], Array | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,22 +89,22 @@ def _read_shape(shape: object, where: str) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def to_columns(tensors: list[Tensor], signature: Signature) -> Read:
+def to_columns(tensors: list[Tensor], signature: Signature) -> Columns:
     """Bring the tensors into the model's columns, each value checked against its column's type."""
     return _split_matrix(tensors[0], signature) if _is_matrix(tensors, signature) else _match(tensors, signature)
 
 
-def split_rows(values_NF: Array, signature: Signature, where: str) -> Read:
+def split_rows(values_NF: Array, signature: Signature, where: str) -> Columns:
     """Part rows (N) of numbers into the model's columns (F), which must all be numbers of width 1."""
-    by_column = np.ascontiguousarray(values_NF.T)
-    if len({column.datatype for column in signature.inputs}) == 1:
+    if signature.has_one_type:
+        if not values_NF.flags.aligned:  # it was read in place, behind JSON of any length
+            values_NF = values_NF.copy()
         # Many columns cost a microsecond together here, and one each below.
-        by_column = convert(by_column, signature.inputs[0], where)
-        return _named(by_column, signature), by_column
-    columns = {
+        return Matrix(signature.places, convert(values_NF, signature.inputs[0], where))
+    by_column = np.ascontiguousarray(values_NF.T)
+    return {
         column.name: convert(values, column, where) for column, values in zip(signature.inputs, by_column, strict=True)
     }
-    return columns, None
 
 
 def match_names(given: Sequence[str], signature: Signature, key: str) -> None:
@@ -126,10 +124,6 @@ def shown_names(names: Sequence[str]) -> str:
     return f"{shown} and {left} more" if left > 0 else shown
 
 
-def _named(by_column: Array, signature: Signature) -> dict[str, Array]:
-    return dict(zip((column.name for column in signature.inputs), by_column, strict=True))
-
-
 def _is_matrix(tensors: list[Tensor], signature: Signature) -> bool:
     """Tell the two forms apart; a lone tensor with a column's name is that column, unless it is too wide."""
     tensor = tensors[0]
@@ -139,7 +133,7 @@ def _is_matrix(tensors: list[Tensor], signature: Signature) -> bool:
     return not is_column or tensor.shape[1] == len(signature.inputs)
 
 
-def _split_matrix(tensor: Tensor, signature: Signature) -> Read:
+def _split_matrix(tensor: Tensor, signature: Signature) -> Columns:
     rows, width = tensor.shape
     if width != len(signature.inputs):
         takes = f"{len(signature.inputs)}: {shown_names([column.name for column in signature.inputs])}"
@@ -147,7 +141,7 @@ def _split_matrix(tensor: Tensor, signature: Signature) -> Read:
     return split_rows(tensor.values().reshape(rows, width), signature, tensor.where)
 
 
-def _match(tensors: list[Tensor], signature: Signature) -> Read:
+def _match(tensors: list[Tensor], signature: Signature) -> Columns:
     by_name = {tensor.name: tensor for tensor in tensors}
     match_names(list(by_name), signature, "inputs")
     first = tensors[0]
@@ -160,13 +154,12 @@ def _match(tensors: list[Tensor], signature: Signature) -> Read:
     ordered = [by_name[column.name] for column in signature.inputs]
     alike = _read_alike(ordered, signature) if signature.is_one_matrix else None
     if alike is not None:
-        return _named(alike, signature), alike
-    columns = {t.name: _read_column(t, column) for t, column in zip(ordered, signature.inputs, strict=True)}
-    return columns, None
+        return alike
+    return {t.name: _read_column(t, column) for t, column in zip(ordered, signature.inputs, strict=True)}
 
 
-def _read_alike(tensors: list[Tensor], signature: Signature) -> Array | None:
-    """Read JSON columns of one type as one array (columns, rows), which costs a third of one array each.
+def _read_alike(tensors: list[Tensor], signature: Signature) -> Matrix | None:
+    """Read JSON columns of one type as one array, which costs a third of one array each.
 
     None where the types differ, or where a column breaks a rule, which `_read_column` will name.
     """
@@ -178,7 +171,9 @@ def _read_alike(tensors: list[Tensor], signature: Signature) -> Array | None:
         values = convert(read_values(flat, first.datatype, first.where), signature.inputs[0], first.where)
     except InvalidInput:
         return None
-    return values.reshape(len(tensors), rows) if len(flat) == rows * len(tensors) else None
+    if len(flat) != rows * len(tensors):
+        return None
+    return Matrix(signature.places, np.ascontiguousarray(values.reshape(len(tensors), rows).T))
 
 
 def _read_column(tensor: Tensor, column: ColumnSpec) -> Array:

@@ -86,11 +86,11 @@ def _read_lists(instances: list[Any], signature: Signature, key: str) -> Request
         if not isinstance(row, list) or len(row) != width:
             what = f"has {len(row)} values" if isinstance(row, list) else f"is {show(row)}"
             raise InvalidInput(f"key {key!r}: row {index} {what}; each row must be a list of {width} values")
-    if signature.is_one_matrix and len({column.datatype for column in signature.inputs}) == 1:
+    if signature.has_one_type:
         flat = list(chain.from_iterable(instances))
         values = _read_flat(flat, signature.inputs[0], f"key {key!r}")
-        columns, matrix = split_rows(values.reshape(len(instances), width), signature, f"key {key!r}")
-        return Request(None, columns, len(instances), {}, matrix=matrix)
+        columns = split_rows(values.reshape(len(instances), width), signature, f"key {key!r}")
+        return Request(None, columns, len(instances), {})
     by_column: Mapping[str, Sequence[Any]] = {
         column.name: list(values) for column, values in zip(signature.inputs, zip(*instances, strict=True), strict=True)
     }

@@ -70,17 +70,16 @@ def decode(body: Buffer, signature: Signature, header_length: str | None = None)
     parameters = parameters or {}
     wanted, binary = _wanted_outputs(document.get("outputs"), parameters, signature)
     tensors = read_tensors(document.get("inputs"), tail)
-    columns, matrix = to_columns(tensors, signature)
-    return Request(request_id, columns, tensors[0].shape[0], parameters, wanted, binary, matrix)
+    return Request(request_id, to_columns(tensors, signature), tensors[0].shape[0], parameters, wanted, binary)
 
 
 def _decode_raw(content: memoryview, signature: Signature) -> Request:
     name, datatype, shape = raw_shape(content, signature)
     if datatype == "BYTES":
         content = memoryview(len(content).to_bytes(4, "little") + content)
-    columns, matrix = to_columns([Tensor(name, shape, datatype, content, "the raw tensor")], signature)
+    columns = to_columns([Tensor(name, shape, datatype, content, "the raw tensor")], signature)
     binary = frozenset(column.name for column in signature.outputs)
-    return Request(None, columns, shape[0], {}, (), binary, matrix)
+    return Request(None, columns, shape[0], {}, (), binary)
 
 
 def encode(model: str, version: int, request_id: str, outputs: Columns, signature: Signature) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pytest
 from rayloop.platform.errors import InvalidInput, Unavailable
+from rayloop.platform.model.matrix import Matrix
 from rayloop.platform.model.signature import Columns, ColumnSpec, Signature
 from rayloop.serve.application import VersionApplication
 from rayloop.serve.batching import Batcher, Batching, Overloaded, joined
@@ -157,13 +158,13 @@ def test_a_long_wait_ends_though_the_model_never_returns() -> None:
         model.released.clear()
         first = asyncio.create_task(batcher.run(Job([0])))
         await asyncio.to_thread(model.entered.wait, DEADLINE_S)
-        late = await asyncio.gather(batcher.run(Job([1])), batcher.run(Job([2])), return_exceptions=True)
+        late = await asyncio.gather(first, batcher.run(Job([1])), batcher.run(Job([2])), return_exceptions=True)
         model.released.set()
-        return late, await first, await batcher.run(Job([3]))
+        return late, await batcher.run(Job([3]))
 
-    (late, first, after), _ = run(model, scenario, queue_timeout_s=0.05)
-    assert [str(error).count("queue_timeout_s = 0.05") for error in late] == [1, 1]
-    assert (first, after) == ([0], [6])
+    (late, after), _ = run(model, scenario, request_timeout_s=0.2)
+    assert [str(error).count("request_timeout_s = 0.2") for error in late] == [1, 1, 1]
+    assert after == [6]
     assert model.calls == [[0], [3]]
 
 
@@ -220,9 +221,9 @@ def test_closing_ends_what_runs_and_refuses_what_waits() -> None:
 
 
 def test_columns_are_joined_one_by_one_or_as_one_matrix() -> None:
-    matrices = [np.arange(4.0).reshape(2, 2), np.array([[8.0], [9.0]])]
-    whole = [Request(None, dict(zip("ab", m, strict=True)), m.shape[1], {}, matrix=m) for m in matrices]
-    parted = [Request(None, r.columns, r.rows, {}) for r in whole]
+    matrices = [np.array([[0.0, 2.0], [1.0, 3.0]]), np.array([[8.0, 9.0]])]
+    whole = [Request(None, Matrix({"a": 0, "b": 1}, m), len(m), {}) for m in matrices]
+    parted = [Request(None, dict(r.columns), r.rows, {}) for r in whole]
     for requests in (whole, parted, [whole[0], parted[1]]):
         assert {name: values.tolist() for name, values in joined(requests).items()} == {"a": [0, 1, 8], "b": [2, 3, 9]}
     texts = [Request(None, {"t": np.array(t, dtype=object)}, len(t), {}) for t in (["a"], ["b", "c"])]
@@ -236,7 +237,7 @@ def test_columns_are_joined_one_by_one_or_as_one_matrix() -> None:
         {"max_queue_requests": 0},
         {"batch_wait_s": -1},
         {"batch_wait_s": 60},
-        {"queue_timeout_s": 0},
+        {"request_timeout_s": 0},
     ],
 )
 def test_bounds_out_of_range_are_refused(settings: dict[str, Any]) -> None:

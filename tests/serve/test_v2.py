@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 import pytest
 from rayloop.platform.errors import InvalidInput
+from rayloop.platform.model.matrix import Matrix
 from rayloop.platform.model.signature import NUMPY_DTYPE, ColumnSpec, Signature
 from rayloop.serve.protocol import checked_outputs, decode, encode, metadata
 
@@ -42,7 +43,7 @@ def test_a_matrix_nested_or_flat_is_split_into_columns(data: list[Any]) -> None:
     for name, values in {"a": [1, 4], "b": [2, 5], "c": [3, 6.5]}.items():
         assert request.columns[name].dtype == np.float32
         np.testing.assert_array_equal(request.columns[name], values)
-        assert request.columns[name].flags.c_contiguous
+    assert isinstance(request.columns, Matrix)  # one array, which a model of numbers takes as it is
 
 
 @pytest.mark.parametrize("shape", [[2], [2, 1]])

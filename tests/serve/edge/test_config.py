@@ -42,9 +42,13 @@ def test_every_variant_of_a_split_can_be_picked():
 
 
 def test_one_refused_connection_takes_a_server_out_only_if_there_is_another():
-    assert "mark-down" not in render_config(settings())
-    backend = render_config(settings(fallback_address="10.0.0.1:8500")).partition("backend serve")[2]
-    main, fallback = backend.strip().splitlines()[-2:]
+    def servers(**changed):
+        section = render_config(settings(**changed)).partition("\nbackend serve\n")[2].partition("\nbackend")[0]
+        return [line for line in section.splitlines() if line.strip().startswith("server ")]
+
+    (alone,) = servers()
+    assert "mark-down" not in alone
+    main, fallback = servers(fallback_address="10.0.0.1:8500")
     assert "observe layer4 error-limit 1 on-error mark-down" in main
     assert fallback.endswith(" backup")
 

@@ -1,0 +1,48 @@
+"""Owns how a replica makes itself known to the edge: where it listens, from when on, and until when."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from ..platform.state import Replica
+from ..platform.workspace import Workspace
+from .listener import Listener
+from .service import VersionService
+
+# The edge looks five times a second for who listens where.
+NOTICE_S = 0.6
+
+
+class Presence:
+    """The listener of one replica, and the row by which the edge finds it."""
+
+    def __init__(self, workspace: Workspace, replica_id: str, host: str) -> None:
+        """Take a port of this host; nothing listens on it yet."""
+        self._workspace, self._id = workspace, replica_id
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._socket.bind((host, 0))
+        port = self._socket.getsockname()[1]
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        # Whoever had the port before may be dead and still be known by it: requests for him must not come here.
+        workspace.replicas.release(self.address)
+        self._from_s = time.monotonic() + NOTICE_S
+        self._listener: Listener | None = None
+
+    def begin(self, service: VersionService) -> None:
+        """Listen, and say so."""
+        time.sleep(max(0.0, self._from_s - time.monotonic()))
+        self._listener = Listener(service, self._socket)
+        replica = Replica(self._id, service.endpoint, service.version, self.address)
+        self._workspace.replicas.add(replica)
+
+    def end(self) -> None:
+        """Say that nobody listens here any more, end what is under way, and stop; blocks."""
+        if self._listener is None:
+            self._socket.close()
+            return
+        try:
+            self._workspace.replicas.release(self.address)
+            time.sleep(NOTICE_S)
+        finally:
+            self._listener.close()
