@@ -43,7 +43,7 @@ class VersionReplica:
         one_write.install()
         workspace = Workspace(Settings.load())
         replica_id = serve.get_replica_context().replica_id.unique_id
-        presence = Presence(workspace, replica_id, ray.util.get_node_ip_address())
+        presence = Presence(workspace, replica_id, _node_address())
         model = load_artifact(chosen.artifact)
         warm_up(model)
         capture = Capture(chosen.endpoint, chosen.version, model.signature, workspace.capture_folder)
@@ -60,6 +60,12 @@ class VersionReplica:
 
     def __serve_build_asgi_app__(self) -> VersionApplication:
         return self._application
+
+
+def _node_address() -> str:
+    """The address by which this node joined the cluster: loopback alone on a cluster of one machine."""
+    own = ray.get_runtime_context().get_node_id()
+    return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == own)
 
 
 def build(arguments: ReplicaArguments) -> Application:
