@@ -172,6 +172,18 @@ def show_versions(workspace: Workspace, model: str) -> None:
     console.print(table)
 
 
+def show_models(workspace: Workspace, endpoint: str) -> None:
+    """Models given by --model that an endpoint serves, and their traffic."""
+    splits = [split for split in workspace.endpoints.splits() if split.endpoint == endpoint]
+    shares = {variant.version: variant.weight / 100 for split in splits for variant in split.variants}
+    table = make_table(">version", ">traffic", "model", "SHA-256", "from")
+    for found in workspace.endpoints.deployments(endpoint):
+        origin = found.origin or {}
+        share = f"{shares[found.version]:g} %" if found.version in shares else ""
+        table.add_row(str(found.version), share, origin["model"], origin["sha256"][:12], origin["source"])
+    console.print(table)
+
+
 def show_ledger(entries: Sequence[Entry]) -> None:
     """Every entry of the audit log."""
     table = make_table(">seq", "at (UTC)", "actor", "action", "subject", "detail")

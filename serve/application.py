@@ -251,8 +251,9 @@ class VersionApplication:
         if num_bytes > self.max_body_bytes:
             raise BodyTooLarge(self.max_body_bytes)
 
-    def _predict(self, columns: Columns, rows: int) -> Columns:
-        return checked_outputs(self._predictor.predict(columns), self._signature, rows)
+    def _predict(self, columns: Columns, rows: int, params: Mapping[str, Any] | None = None) -> Columns:
+        ask = self._predictor.predict
+        return checked_outputs(ask(columns) if params is None else ask(columns, params), self._signature, rows)
 
     async def _send(self, reply: _Reply, request_id: str, send: Send) -> None:
         headers = [

@@ -9,7 +9,7 @@ from ray.serve import Application
 
 from ..cluster.environment import MAX_BODY_BYTES
 from ..platform.data import Store
-from ..platform.model.artifact import load_artifact
+from ..platform.model.predictor import load_predictor
 from ..platform.settings import Settings
 from .application import VersionApplication
 from .capture import Capture
@@ -29,6 +29,8 @@ class ReplicaArguments(BaseModel):
     replicas: int = 1
     cpus: float = 0.5
     gpus: float = 0.0
+    origin: dict[str, str] | None = None
+    """Of a model that a person named by --model: without it, nothing is loaded that could be a pickle."""
 
 
 @serve.deployment(name="Version")
@@ -40,7 +42,7 @@ class VersionReplica:
         chosen = ReplicaArguments.model_validate(arguments)
         one_write.install()
         store = Store(Settings.load().store)
-        model = load_artifact(chosen.artifact)
+        model = load_predictor(chosen.artifact, chosen.origin["sha256"] if chosen.origin else None)
         warm_up(model)
         capture = Capture(chosen.endpoint, chosen.version, model.signature, store.uri("capture"))
         self._application = VersionApplication(
@@ -50,6 +52,7 @@ class VersionReplica:
             edge_secret(store),
             capture,
             max_body_bytes=MAX_BODY_BYTES,
+            platform="mlflow" if chosen.origin else "rayloop",
         )
 
     def __serve_build_asgi_app__(self) -> VersionApplication:

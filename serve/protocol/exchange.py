@@ -25,7 +25,8 @@ class UnsupportedMedia(InvalidInput):
 class Request:
     """What a request asks: `rows` rows in the model's columns, and the outputs wanted (none named: all).
 
-    `binary` names the outputs to answer as raw bytes. `matrix` holds the same values as `columns`, in the
+    `params` go to the model beside the rows, and only requests with equal ones are answered together. `binary`
+    names the outputs to answer as raw bytes. `matrix` holds the same values as `columns`, in the
     shape (columns, rows), where they happen to lie in one array.
     """
 
@@ -36,6 +37,7 @@ class Request:
     outputs: tuple[str, ...] = ()
     binary: frozenset[str] = frozenset()
     matrix: Array | None = None
+    params: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
