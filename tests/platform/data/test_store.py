@@ -99,3 +99,16 @@ def test_a_bad_root_names_the_variable(root: str) -> None:
 def test_a_relative_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Store("here").path("a") == str(tmp_path / "here/a")
+
+
+def test_a_folder_is_put_as_a_whole_and_once(any_store: Store, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep" / "a.bin").write_bytes(b"one")
+    uri = any_store.put_folder("models/x", source)
+    assert uri == str(tmp_path / "store/models/x")
+    assert any_store.read("models/x/deep/a.bin") == b"one"
+    (source / "deep" / "a.bin").write_bytes(b"two")
+    assert any_store.put_folder("models/x", source) == uri
+    assert any_store.read("models/x/deep/a.bin") == b"one"
+    assert [path.name for path in (tmp_path / "store/models").iterdir()] == ["x"]

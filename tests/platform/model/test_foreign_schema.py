@@ -116,8 +116,12 @@ def test_outputs_that_cannot_be_written_are_refused(schema: Schema, sentence: st
 
 def test_every_numpy_type_has_the_narrowest_of_ours() -> None:
     expected = {
-        "BOOL": ["?"], "INT32": ["i1", "u2", "i4"], "INT64": ["u4", "i8", "u8"],
-        "FP32": ["f2", "f4"], "FP64": ["f8"], "BYTES": ["U5", "O"],
+        "BOOL": ["?"],
+        "INT32": ["i1", "u2", "i4"],
+        "INT64": ["u4", "i8", "u8"],
+        "FP32": ["f2", "f4"],
+        "FP64": ["f8"],
+        "BYTES": ["U5", "O"],
     }
     assert {ours: {output_type(np.dtype(name)) for name in names} for ours, names in expected.items()} == {
         ours: {ours} for ours in expected
