@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,15 +33,14 @@ def deploy(
     gpus: float | None,
 ) -> None:
     """Bring a version up behind the edge."""
-    room = {
-        key: value for key, value in {"replicas": replicas, "cpus": cpus, "gpus": gpus}.items() if value is not None
-    }
+    given = {"replicas": replicas, "cpus": cpus, "gpus": gpus}
+    room: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if model is None:
-        from .serving import deploy
+        from . import serving
 
         if room:
             raise InvalidInput(f"--{next(iter(room))} goes with --model; a project says it under `serve`")
-        deploy(workspace, name, version, click.echo, force)
+        serving.deploy(workspace, name, version, click.echo, force)
     else:
         from .foreign import Room, deploy_model
 
