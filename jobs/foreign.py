@@ -12,7 +12,7 @@ from ..platform.errors import Conflict, InvalidInput
 from ..platform.model.folder import fetch_folder, folder_sha256, own_artifact
 from ..platform.registry.source import ModelSource, download_model, find_model
 from ..platform.state import Deployment
-from ..platform.traffic import check_endpoint
+from ..platform.traffic import app_name
 from ..platform.workspace import Workspace
 from ..serve.versions import deploy_version, wait_for_edge
 from .pipeline import WHOLE
@@ -50,7 +50,7 @@ def deploy_model(
     Raises Conflict where the endpoint is a project's, or the number is another model's; InvalidInput where the
     model can't be served.
     """
-    check_endpoint(name)
+    app_name(name, version or 1)  # refuses a name or a number that no application can have
     if name in workspace.projects.served():
         raise Conflict(f"endpoint {name!r} is a project's: give a model named by --model an endpoint of its own")
     source = find_model(workspace, uri)

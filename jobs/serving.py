@@ -87,7 +87,7 @@ def owner_of(workspace: Workspace, endpoint: str) -> Project | None:
 def project_of(workspace: Workspace, endpoint: str) -> Project:
     """The project that serves under an endpoint's name. Raises NotFound."""
     if workspace.endpoints.is_foreign(endpoint):
-        raise NotFound(f"endpoint {endpoint!r} serves models given by --model: no project is behind it")
+        raise NotFound(f"endpoint {endpoint!r} serves models given by --model, and no project")
     project, _ = workspace.projects.load(workspace.projects.named_by_endpoint(endpoint))
     return project
 

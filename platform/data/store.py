@@ -86,6 +86,9 @@ class Store:
                 try:
                     shutil.copytree(folder, temporary)
                     temporary.rename(path)
+                except OSError:
+                    if not Path(path).exists():  # else another process was first
+                        raise
                 finally:
                     shutil.rmtree(temporary, ignore_errors=True)
         except OSError as error:

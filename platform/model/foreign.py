@@ -107,8 +107,7 @@ def checked_params(params: Mapping[str, Any] | None, schema: ParamSchema | None)
 def _as_mlflow(columns: Columns, inputs: ForeignInputs) -> Any:
     """The rows as MLflow hands them to a model: a frame, one array, or a dictionary of arrays."""
     if not inputs.tensors:
-        is_nameless = all(key is None for key in inputs.keys)
-        names = range(len(inputs.keys)) if is_nameless else inputs.keys
+        names = range(len(inputs.keys)) if inputs.is_nameless else inputs.keys
         return pd.DataFrame({key: columns[spec.name] for key, spec in zip(names, inputs.columns, strict=True)})
     arrays = {
         spec.name: columns[column.name].astype(spec.type, copy=False).reshape(spec.shape)
@@ -138,30 +137,32 @@ def _saved_rows(pyfunc: mlflow.pyfunc.PyFuncModel, inputs: ForeignInputs) -> Col
 
 
 def _example_columns(example: Any, inputs: ForeignInputs) -> Columns:
+    """An example of any form that MLflow saves, as our columns; raises what NumPy does where it doesn't fit."""
     if inputs.tensors:
-        given = example if isinstance(example, Mapping) else {inputs.keys[0]: example}
-        parts = {key: given[key] for key in inputs.keys}
+        arrays = example if isinstance(example, Mapping) else {inputs.keys[0]: example}
+        parts = [np.asarray(arrays[key]) for key in inputs.keys]
     else:
-        if isinstance(example, Mapping) and not any(isinstance(value, list | np.ndarray) for value in example.values()):
-            example = [example]
-        frame = example if isinstance(example, pd.DataFrame) else pd.DataFrame(_listed(example))
-        has_names = any(key is not None for key in inputs.keys)
-        parts = {key if has_names else place: None for place, key in enumerate(inputs.keys)}
-        parts = {key: frame[key].to_numpy() if key in frame else None for key in parts}
-    rows = max(len(values) for values in parts.values() if values is not None)
+        frame = _example_frame(example)
+        places = range(len(inputs.keys)) if inputs.is_nameless else inputs.keys
+        parts = [frame[key].to_numpy() if key in frame else np.full(len(frame), None) for key in places]
     columns: dict[str, NDArray[np.generic]] = {}
-    for values, column in zip(parts.values(), inputs.columns, strict=True):
-        if values is None:
-            if column.name not in inputs.optional or column.datatype not in {"FP32", "FP64"}:
-                raise ValueError(f"column {column.name!r} is missing")
-            values = np.full(rows, np.nan)
-        shape = (rows,) if column.width == 1 else (rows, column.width)
-        columns[column.name] = np.asarray(values).astype(NUMPY_DTYPE[column.datatype]).reshape(shape)
+    for values, column in zip(parts, inputs.columns, strict=True):
+        if not len(values) or (values.dtype.kind == "O" and column.datatype not in {"BYTES", "FP32", "FP64"}):
+            raise ValueError(f"column {column.name!r} lacks values")
+        shape = (len(values),) if column.width == 1 else (len(values), column.width)
+        columns[column.name] = values.astype(NUMPY_DTYPE[column.datatype]).reshape(shape)
     return columns
 
 
-def _listed(example: Any) -> Any:
-    return example if isinstance(example, list | Mapping | np.ndarray) else [example]
+def _example_frame(example: Any) -> pd.DataFrame:
+    """A frame of a saved example, which may be a frame, rows, columns, one row, or one value."""
+    if isinstance(example, pd.DataFrame):
+        return example
+    is_row = isinstance(example, Mapping) and not any(
+        isinstance(value, list | np.ndarray) for value in example.values()
+    )
+    is_many = isinstance(example, list | Mapping | np.ndarray)
+    return pd.DataFrame(example if is_many and not is_row else [example])
 
 
 def _asked_outputs(

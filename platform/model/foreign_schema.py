@@ -36,13 +36,17 @@ LONE_INPUT, LONE_OUTPUT = "x", "prediction"
 class ForeignInputs:
     """What a model takes: our columns, and beside each the name that MLflow has for it.
 
-    `tensors` are empty for a model that takes a data frame; `optional` names columns that it can do without.
+    `tensors` are empty for a model that takes a data frame.
     """
 
     columns: tuple[ColumnSpec, ...]
     keys: tuple[str | int | None, ...]
-    optional: frozenset[str]
     tensors: tuple[TensorSpec, ...]
+
+    @property
+    def is_nameless(self) -> bool:
+        """True where columns are told apart by their places alone."""
+        return all(key is None for key in self.keys)
 
 
 def read_inputs(schema: Schema) -> ForeignInputs:
@@ -52,10 +56,9 @@ def read_inputs(schema: Schema) -> ForeignInputs:
     names = _names(keys, LONE_INPUT, "")
     if schema.is_tensor_spec():
         columns = [_tensor_input(name, spec) for name, spec in zip(names, specs, strict=True)]
-        return ForeignInputs(tuple(columns), keys, frozenset(), tuple(specs))
+        return ForeignInputs(tuple(columns), keys, tuple(specs))
     columns = [ColumnSpec(name, _column_type(name, spec)) for name, spec in zip(names, specs, strict=True)]
-    optional = frozenset(name for name, spec in zip(names, specs, strict=True) if not spec.required)
-    return ForeignInputs(tuple(columns), keys, optional, ())
+    return ForeignInputs(tuple(columns), keys, ())
 
 
 def read_outputs(schema: Schema | None) -> tuple[ColumnSpec, ...] | None:

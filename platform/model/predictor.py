@@ -21,7 +21,7 @@ def load_predictor(source: str, consented_sha256: str | None = None) -> Servable
     fetched = fetch_folder(source)
     folder = fetched.path
     if folder_sha256(folder) != consented_sha256:
-        raise InvalidInput(f"{source} was changed since it was deployed: deploy it anew")
+        raise InvalidInput(f"{source} was changed since it was deployed: remove it there and deploy the model anew")
     own = own_artifact(folder)
     if own is not None:
         return load_artifact(str(own))

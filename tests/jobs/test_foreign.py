@@ -110,7 +110,7 @@ def test_projects_and_models_keep_apart(
         deploy_model(workspace, "toy", str(models[0]), None, print)
     deploy(workspace, models[0])
     serving.deploy(workspace, "toy", 1, lambda _: None)
-    with pytest.raises(NotFound, match="endpoint 'iris' serves models given by --model: no project is behind it"):
+    with pytest.raises(NotFound, match="endpoint 'iris' serves models given by --model, and no project"):
         serving.project_of(workspace, NAME)
     assert registry.aliases == {"champion": 1}
     assert set(serve.applications) == {"iris--v1", "toy--v1"}
@@ -139,6 +139,8 @@ def test_what_cannot_be_served_is_refused_before_anything_changes(
         deploy(workspace, tmp_path, replicas=0)
     with pytest.raises(InvalidInput, match="must not contain '--v'"):
         deploy_model(workspace, "a--v1", str(tmp_path), None, print)
+    with pytest.raises(InvalidInput, match="version 1000000000 of 'iris' must lie in"):
+        deploy(workspace, tmp_path, version=1_000_000_000)
     assert workspace.endpoints.deployments() == []
     assert workspace.ledger.entries() == []
     assert not (tmp_path / ".rayloop/store/models").exists()

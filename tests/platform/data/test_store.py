@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 from rayloop.platform.data import Store
 from rayloop.platform.errors import InvalidInput, NotFound, Unavailable
 
@@ -112,3 +113,15 @@ def test_a_folder_is_put_as_a_whole_and_once(any_store: Store, tmp_path: Path) -
     assert any_store.put_folder("models/x", source) == uri
     assert any_store.read("models/x/deep/a.bin") == b"one"
     assert [path.name for path in (tmp_path / "store/models").iterdir()] == ["x"]
+
+
+def test_a_folder_goes_to_an_object_store_too(tmp_path: Path) -> None:
+    (tmp_path / "source/deep").mkdir(parents=True)
+    (tmp_path / "source/deep/a.bin").write_bytes(b"one")
+    (tmp_path / "bucket").mkdir()
+    store = Store(str(tmp_path / "bucket"))
+    store.filesystem, store._base = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem()), "rayloop"
+    assert not store.is_local
+    store.put_folder("models/x", tmp_path / "source")
+    store.put_folder("models/x", tmp_path / "source")
+    assert (tmp_path / "bucket/rayloop/models/x/deep/a.bin").read_bytes() == b"one"

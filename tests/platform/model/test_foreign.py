@@ -113,11 +113,14 @@ def test_an_example_of_any_form_becomes_columns(example: Any) -> None:
     assert found["n"].dtype == np.float64
 
 
-def test_an_example_may_lack_an_optional_number_and_nothing_else() -> None:
+def test_an_example_may_lack_a_number_that_may_be_nan() -> None:
     found = _example_columns({"t": "a"}, read_inputs(TWO))
     assert (found["t"].tolist(), np.isnan(found["n"]).tolist()) == (["a"], [True])
-    with pytest.raises(ValueError, match="column 't' is missing"):
-        _example_columns({"n": 1.0}, read_inputs(TWO))
+    whole = read_inputs(Schema([ColSpec("string", "t"), ColSpec("long", "n")]))
+    with pytest.raises(ValueError, match="column 'n' lacks values"):
+        _example_columns({"t": "a"}, whole)
+    with pytest.raises(ValueError, match="column 't' lacks values"):
+        _example_columns(pd.DataFrame({"t": [], "n": []}), whole)
 
 
 def test_examples_without_names_and_of_tensors() -> None:

@@ -30,7 +30,7 @@ def test_columns_keep_their_order_and_type() -> None:
         ColumnSpec("integer", "INT32"),
         ColumnSpec("boolean", "BOOL"),
     )
-    assert (found.keys, found.optional, found.tensors) == (kinds, {"double"}, ())
+    assert (found.keys, found.tensors, found.is_nameless) == (kinds, (), False)
 
 
 def test_columns_without_names_get_some() -> None:
