@@ -52,7 +52,7 @@ def check_description(folder: Path) -> Model:
     try:
         described = Model.load(str(folder / DESCRIPTION_FILE))
     except Exception as error:  # MLflow lets YAML's and Python's own errors through
-        raise InvalidInput(f"{folder / DESCRIPTION_FILE} is damaged: {error}") from None
+        raise InvalidInput(f"{folder / DESCRIPTION_FILE} is damaged: {_said(error)}") from None
     if mlflow.pyfunc.FLAVOR_NAME not in described.flavors:
         flavors = ", ".join(described.flavors) or "none"
         raise InvalidInput(
@@ -78,7 +78,7 @@ def load_foreign(folder: Path, held: object = None) -> ForeignModel:
     try:
         pyfunc = mlflow.pyfunc.load_model(str(folder))
     except Exception as error:  # whatever the code of anyone's raises
-        raise InvalidInput(f"the model can't be loaded here: {type(error).__name__}: {error}") from None
+        raise InvalidInput(f"the model can't be loaded here: {_said(error)}") from None
     saved = _saved_rows(pyfunc, inputs)
     rows = _ordinary_rows(inputs) if saved is None else saved
     outputs = read_outputs(described.signature.outputs) or _asked_outputs(pyfunc, inputs, rows, saved is not None)
@@ -132,7 +132,7 @@ def _saved_rows(pyfunc: mlflow.pyfunc.PyFuncModel, inputs: ForeignInputs) -> Col
     try:
         return _example_columns(pyfunc.input_example, inputs)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        _logger.warning("the saved input example doesn't fit the signature: %s: %s", type(error).__name__, error)
+        _logger.warning("the saved input example doesn't fit the signature: %s", _said(error))
         return None
 
 
@@ -176,5 +176,10 @@ def _asked_outputs(
         what = "its own example" if is_saved else "a row of zeros and empty texts"
         raise InvalidInput(
             f"the signature doesn't say what the model answers, and it can't be asked: on {what} it fails with "
-            f"{type(error).__name__}: {error}; log it with outputs in its signature, or with an input_example"
+            f"{_said(error)}; log it with outputs in its signature, or with an input_example"
         ) from None
+
+
+def _said(error: Exception) -> str:
+    """An error of anyone's in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
