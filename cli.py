@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .jobs.deploy import deploy
 from .jobs.tokens import token
 from .jobs.verbs import with_workspace
 from .platform.errors import InvalidInput, NotFound, RayloopError
@@ -41,6 +42,7 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
+main.add_command(deploy)
 main.add_command(token)
 
 
@@ -218,19 +220,6 @@ def validate(workspace: Workspace, name: str, version: int | None, snapshot: str
 
 @main.command()
 @click.argument("name")
-@click.option("--version", type=int, help="[the newest]")
-@click.option("--force", metavar="REASON", help="serve a version that has not passed its gates; kept in the ledger")
-@with_workspace
-def deploy(workspace: Workspace, name: str, version: int | None, force: str | None) -> None:
-    """Bring a version up behind the edge."""
-    from .jobs import serving
-
-    serving.deploy(workspace, name, version, say, force)
-    say(f"ask it: {workspace.settings.edge_url}/v2/models/{name}/infer")
-
-
-@main.command()
-@click.argument("name")
 @click.argument("version", type=int)
 @with_workspace
 def undeploy(workspace: Workspace, name: str, version: int) -> None:
@@ -330,8 +319,11 @@ def pipeline_show(workspace: Workspace, run_id: str, follow: bool) -> None:
 @with_workspace
 def versions(workspace: Workspace, name: str) -> None:
     """List a model's versions, their verdicts and their traffic."""
-    from .jobs.terminal import show_versions
+    from .jobs.terminal import show_models, show_versions
 
+    if workspace.endpoints.is_foreign(name):
+        show_models(workspace, name)
+        return
     if not workspace.registry.versions(name):
         raise NotFound(f"no model {name!r} is registered")
     show_versions(workspace, name)

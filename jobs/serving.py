@@ -47,12 +47,12 @@ def deploy(workspace: Workspace, name: str, version: int | None, say: Say, force
 
 def set_split(workspace: Workspace, name: str, shares: Sequence[str], reason: str) -> Split:
     """Part an endpoint's traffic, such as `3=90 4=10`. A version with all of it is the champion."""
-    project = project_of(workspace, name)
+    project = owner_of(workspace, name)
     if not shares:
         raise InvalidInput("name at least one share, such as 3=90")
     asked = Split.parse(name, shares, revision=1)
     weights = {variant.version: variant.weight for variant in asked.variants if variant.weight}
-    if list(weights.values()) == [WHOLE]:
+    if project is not None and list(weights.values()) == [WHOLE]:
         promote_version(workspace, project, next(iter(weights)), reason)
         return workspace.endpoints.split(name)
     split = workspace.endpoints.set_split(name, weights, reason)
@@ -62,8 +62,12 @@ def set_split(workspace: Workspace, name: str, shares: Sequence[str], reason: st
 
 def roll_back(workspace: Workspace, name: str, reason: str) -> Split:
     """Give all traffic back to the version that had it before."""
-    project = project_of(workspace, name)
+    project = owner_of(workspace, name)
     weights = workspace.endpoints.previous_weights(name)
+    if project is None:
+        split = workspace.endpoints.set_split(name, weights, reason)
+        wait_for_edge(workspace.settings, split)
+        return split
     promote_version(workspace, project, next(iter(weights)), reason)
     return workspace.endpoints.split(name)
 
@@ -75,8 +79,15 @@ def undeploy(workspace: Workspace, name: str, version: int) -> None:
     remove_version(workspace, name, version)
 
 
+def owner_of(workspace: Workspace, endpoint: str) -> Project | None:
+    """The project of an endpoint; None for one of models given by --model, which has no champion. Raises NotFound."""
+    return None if workspace.endpoints.is_foreign(endpoint) else project_of(workspace, endpoint)
+
+
 def project_of(workspace: Workspace, endpoint: str) -> Project:
     """The project that serves under an endpoint's name. Raises NotFound."""
+    if workspace.endpoints.is_foreign(endpoint):
+        raise NotFound(f"endpoint {endpoint!r} serves models given by --model, and no project")
     project, _ = workspace.projects.load(workspace.projects.named_by_endpoint(endpoint))
     return project
 

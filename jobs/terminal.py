@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..cluster import ClusterStatus
+from ..platform.errors import NotFound
 from ..platform.project import Project
 from ..platform.settings import Settings
 from ..platform.state import Entry, PipelineRun, SnapshotRecord, Step, Token
@@ -159,7 +160,10 @@ def show_versions(workspace: Workspace, model: str) -> None:
     """Versions of a model with their verdicts and traffic."""
     from ..platform.registry.registry import CHAMPION  # MLflow takes over a second to import
 
-    shares = {v.version: v.weight / 100 for split in workspace.endpoints.splits() for v in split.variants}
+    try:
+        shares = _shares(workspace, workspace.projects.endpoint_of(model))
+    except NotFound:  # registered by others: no endpoint of a project has it
+        shares = {}
     champion = workspace.registry.alias(model, CHAMPION)
     table = make_table(">version", "validation", ">traffic", "alias", "run", "SHA-256")
     for found in workspace.registry.versions(model):
@@ -170,6 +174,23 @@ def show_versions(workspace: Workspace, model: str) -> None:
         sha256 = found.tags.get("rayloop.sha256", "")[:12]
         table.add_row(str(found.version), state, share, alias, found.run_id[:12], sha256)
     console.print(table)
+
+
+def show_models(workspace: Workspace, endpoint: str) -> None:
+    """Models given by --model that an endpoint serves, and their traffic."""
+    shares = _shares(workspace, endpoint)
+    table = make_table(">version", ">traffic", "model", "SHA-256", "from")
+    for found in workspace.endpoints.deployments(endpoint):
+        origin = found.origin or {}
+        share = f"{shares[found.version]:g} %" if found.version in shares else ""
+        table.add_row(str(found.version), share, origin["model"], origin["sha256"][:12], origin["source"])
+    console.print(table)
+
+
+def _shares(workspace: Workspace, endpoint: str) -> dict[int, float]:
+    """Percent of an endpoint's traffic, by version."""
+    splits = [split for split in workspace.endpoints.splits() if split.endpoint == endpoint]
+    return {variant.version: variant.weight / 100 for split in splits for variant in split.variants}
 
 
 def show_ledger(entries: Sequence[Entry]) -> None:

@@ -103,12 +103,12 @@ class Batcher(Generic[R]):
 
     def __init__(
         self,
-        predict: Callable[[Columns, int], Columns],
+        predict: Callable[..., Columns],
         settings: Batching,
         statistics: Statistics,
         name: str = "predict",
     ) -> None:
-        """`predict` takes columns and their number of rows, and gives outputs with as many."""
+        """`predict` takes columns, their number of rows and params if any; it gives outputs with as many rows."""
         self._predict, self._settings, self._statistics = predict, settings, statistics
         self._name = name
         self._pace = Pace()
@@ -252,7 +252,7 @@ class Batcher(Generic[R]):
         """Read the oldest job and those behind it while they fit; empty where all of them are gone."""
         most = self._settings.max_batch_rows
         batch: list[Entry[R]] = []
-        rows = 0
+        rows, params = 0, None
         until_s = time.monotonic() + self._settings.batch_wait_s if self._settings.batch_wait_s else None
         while rows < most:
             entry, self._held = self._held or self._next(until_s), None
@@ -261,10 +261,11 @@ class Batcher(Generic[R]):
             request = entry.request or self._read(entry)
             if request is None:
                 continue
-            if batch and rows + request.rows > most:
+            if batch and (rows + request.rows > most or request.params != params):
                 self._held = entry
                 break
             batch.append(entry)
+            params = request.params
             rows += request.rows
         return batch
 
@@ -318,7 +319,8 @@ class Batcher(Generic[R]):
         try:
             columns = requests[0].columns if len(requests) == 1 else joined(requests)
             infer_ns = time.perf_counter_ns()
-            return self._predict(columns, rows)
+            params = requests[0].params
+            return self._predict(columns, rows) if params is None else self._predict(columns, rows, params)
         except Exception as error:
             return error
         finally:

@@ -9,7 +9,7 @@ from ray import serve
 from ray.serve import Application
 
 from ..cluster.environment import MAX_BODY_BYTES
-from ..platform.model.artifact import load_artifact
+from ..platform.model.predictor import load_predictor
 from ..platform.settings import Settings
 from ..platform.workspace import Workspace
 from .application import VersionApplication
@@ -31,6 +31,8 @@ class ReplicaArguments(BaseModel):
     replicas: int = 1
     cpus: float = 0.5
     gpus: float = 0.0
+    origin: dict[str, str] | None = None
+    """Of a model that a person named by --model: without it, nothing is loaded that could be a pickle."""
 
 
 @serve.deployment(name="Version")
@@ -44,7 +46,7 @@ class VersionReplica:
         workspace = Workspace(Settings.load())
         replica_id = serve.get_replica_context().replica_id.unique_id
         presence = Presence(workspace, replica_id, _node_address())
-        model = load_artifact(chosen.artifact)
+        model = load_predictor(chosen.artifact, chosen.origin["sha256"] if chosen.origin else None)
         warm_up(model)
         capture = Capture(chosen.endpoint, chosen.version, model.signature, workspace.capture_folder)
         self._application = VersionApplication(
@@ -54,6 +56,7 @@ class VersionReplica:
             edge_secret(workspace.store),
             capture,
             max_body_bytes=MAX_BODY_BYTES,
+            platform="mlflow" if chosen.origin else "rayloop",
             before_close=presence.end,
         )
         presence.begin(self._application.service)

@@ -11,6 +11,7 @@ import hmac
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..platform.errors import InvalidInput, RayloopError
 from ..platform.model.signature import Columns, Predictor
@@ -210,5 +211,6 @@ class VersionService:
             case _:
                 return json_reply(200, {"name": self.endpoint, "version": str(self.version), "ready": True})
 
-    def _predict(self, columns: Columns, rows: int) -> Columns:
-        return checked_outputs(self._predictor.predict(columns), self._signature, rows)
+    def _predict(self, columns: Columns, rows: int, params: Mapping[str, Any] | None = None) -> Columns:
+        ask = self._predictor.predict
+        return checked_outputs(ask(columns) if params is None else ask(columns, params), self._signature, rows)

@@ -260,6 +260,16 @@ def test_unknown_models_are_told_apart_from_known_ones(project: Path) -> None:
     assert "no pipeline run 'nope'" in refuse(3, "pipeline", "show", "nope")
 
 
+def test_a_model_by_name_is_for_an_endpoint_without_a_project(project: Path) -> None:
+    run("data", "add")
+    assert "'toy' is a project's" in refuse(4, "deploy", "toy", "--model", "models:/toy/1")
+    assert "--cpus goes with --model" in refuse(2, "deploy", "toy", "--cpus", "2")
+    assert "no gates" in refuse(2, "deploy", "iris", "--model", "models:/iris/1", "--force", "now")
+    assert "models:/churn@champion" in refuse(2, "deploy", "iris", "--model", "models:/iris")
+    assert "--replicas is 0" in refuse(2, "deploy", "iris", "--model", "models:/iris/1", "--replicas", "0")
+    assert run("ledger", "verify").startswith("0 entries")
+
+
 @pytest.mark.parametrize(
     ("shares", "code", "words"),
     [

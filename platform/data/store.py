@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,27 @@ class Store:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
             raise Unavailable(f"cannot write {self.uri(name)}: {error.strerror or error}") from None
+
+    def put_folder(self, name: str, folder: Path) -> str:
+        """Copy a whole folder; in a local store it is there as a whole or not at all. Gives its URI."""
+        path = self.path(name)
+        try:
+            self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+            if not self.is_local:
+                fs.copy_files(str(folder), path, destination_filesystem=self.filesystem)
+            elif not Path(path).exists():
+                temporary = Path(f"{path}.{uuid.uuid4().hex[:8]}.tmp")
+                try:
+                    shutil.copytree(folder, temporary)
+                    temporary.rename(path)
+                except OSError:
+                    if not Path(path).exists():  # else another process was first
+                        raise
+                finally:
+                    shutil.rmtree(temporary, ignore_errors=True)
+        except OSError as error:
+            raise Unavailable(f"cannot write {self.uri(name)}: {error.strerror or error}") from None
+        return self.uri(name)
 
     def open(self, name: str) -> Any:
         """A random-access Arrow file, for Parquet. Raises NotFound."""

@@ -22,7 +22,7 @@ from torch import nn
 from ..errors import InvalidInput, NotFound
 from ..stats import Profile
 from .schema import Schema, canonical_json
-from .signature import NUMPY_DTYPE, Columns, Signature
+from .signature import NUMPY_DTYPE, Columns, ExampleSource, Signature
 from .task import Task, find_task
 
 FORMAT = 1
@@ -44,7 +44,16 @@ class LoadedModel:
     signature: Signature
     sha256: str
 
-    def predict(self, columns: Columns) -> dict[str, NDArray[np.generic]]:
+    @property
+    def example_source(self) -> ExampleSource:
+        """Its example is made of what the training saw."""
+        return "trained"
+
+    def predict(
+        self,
+        columns: Columns,
+        params: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> dict[str, NDArray[np.generic]]:
         """Answer rows: `prediction` (rows,), and `probabilities` (rows, classes) for classification."""
         with torch.inference_mode():
             given = self.task.predict(self.module, self.task.encode(self.schema, columns))

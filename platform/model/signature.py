@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,11 @@ class ColumnSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The columns a model takes, in order, and those it gives."""
+    """The columns a model takes, in order, and those it gives; `takes_params` where it can be told more by name."""
 
     inputs: tuple[ColumnSpec, ...]
     outputs: tuple[ColumnSpec, ...]
+    takes_params: bool = False
     is_one_matrix: bool = field(init=False, repr=False, compare=False)
     """True where every input is a number of width 1, so that one tensor (rows, columns) says it all."""
     has_one_type: bool = field(init=False, repr=False, compare=False)
@@ -67,6 +68,26 @@ class Predictor(Protocol):
         """What it takes and gives."""
         ...
 
-    def predict(self, columns: Columns) -> Columns:
-        """Answer the rows of `columns`, one array (rows,) or (rows, width) for each input of the signature."""
+    def predict(self, columns: Columns, params: Mapping[str, Any] | None = None) -> Columns:
+        """Answer the rows of `columns`, one array (rows,) or (rows, width) for each input of the signature.
+
+        `params` are given only to a model that takes some; it may raise InvalidInput for them.
+        """
+        ...
+
+
+# Where example rows come from: the rows of the training, an example saved with the model, or nowhere.
+ExampleSource = Literal["trained", "saved", "invented"]
+
+
+class Servable(Predictor, Protocol):
+    """A predictor that can be tried before anyone asks it."""
+
+    @property
+    def example_source(self) -> ExampleSource:
+        """Where its example rows come from."""
+        ...
+
+    def example(self, rows: int) -> Columns:
+        """So many rows to try it on."""
         ...

@@ -60,6 +60,30 @@ class Registry:
         """Folder or URI of our files in a logged model."""
         return _artifact(str(self._client.get_logged_model(model_uri.removeprefix("models:/")).artifact_location))
 
+    def location(self, model: str, number: int) -> str:
+        """Folder or URI of a version of any flavor, with its MLmodel. Raises NotFound."""
+        self.version(model, number)
+        return str(self._client.get_model_version_download_uri(model, str(number)))
+
+    def logged_location(self, model_id: str) -> str:
+        """Folder or URI of a logged model. Raises NotFound."""
+        try:
+            return str(self._client.get_logged_model(model_id).artifact_location)
+        except MlflowException:
+            raise NotFound(f"no model {model_id!r} is logged") from None
+
+    def run_location(self, run_id: str, name: str) -> str:
+        """Folder or URI of what a run logged under a name. Raises NotFound."""
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException:
+            raise NotFound(f"no run {run_id!r} is known to MLflow") from None
+        for output in run.outputs.model_outputs if run.outputs else []:
+            logged = self._client.get_logged_model(output.model_id)
+            if logged.name == name:
+                return str(logged.artifact_location)
+        return f"{run.info.artifact_uri}/{name}"  # as MLflow 2 kept models
+
     def versions(self, model: str) -> list[ModelVersion]:
         """All versions of a model, oldest first; empty where the model is unknown."""
         found = self._client.search_model_versions(f"name='{model}'")

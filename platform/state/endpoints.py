@@ -25,6 +25,12 @@ class Deployment:
     artifact: str
     options: Mapping[str, Any]
 
+    @property
+    def origin(self) -> Mapping[str, str] | None:
+        """Of a model that a person named: `model`, `source` and `sha256`; None for a project's own version."""
+        origin: Mapping[str, str] | None = self.options.get("origin")
+        return origin
+
 
 class Endpoints:
     """Reads and changes the desired splits and deployments; each change is a ledger entry too."""
@@ -41,13 +47,31 @@ class Endpoints:
         with self._database.engine.connect() as connection:
             return [_deployment(row) for row in connection.execute(query)]
 
+    def is_foreign(self, name: str) -> bool:
+        """True for an endpoint of models that a person named, which has no project."""
+        return any(found.origin is not None for found in self.deployments(name))
+
+    def next_version(self, name: str) -> int:
+        """The number after the highest that is deployed or ever had traffic."""
+        query = select(split_history.c.split).where(split_history.c.endpoint == name)
+        with self._database.engine.connect() as connection:
+            splits = connection.execute(query).scalars().all()
+        numbers = [int(version) for split in splits for version in split]
+        return max([0, *numbers, *(found.version for found in self.deployments(name))]) + 1
+
     def add_deployment(self, wanted: Deployment) -> None:
-        """Ask for a version to be up; the same again changes nothing."""
-        same = (deployment.c.endpoint == wanted.endpoint) & (deployment.c.version == wanted.version)
+        """Ask for a version to be up; the same again changes nothing.
+
+        Raises Conflict where it would bring a project's versions and other models under one name.
+        """
+        query = select(deployment).where(deployment.c.endpoint == wanted.endpoint)
         with self._database.transaction() as connection:
-            row = connection.execute(select(deployment).where(same)).first()
-            if row is not None and _deployment(row) == wanted:
+            beside = [_deployment(row) for row in connection.execute(query)]
+            if wanted in beside:
                 return
+            if any((found.origin is None) != (wanted.origin is None) for found in beside):
+                whose = "a project" if wanted.origin else "models given by --model"
+                raise Conflict(f"endpoint {wanted.endpoint!r} serves {whose}: choose another name")
             _remove(connection, wanted.endpoint, wanted.version)
             connection.execute(
                 deployment.insert().values(
@@ -58,9 +82,8 @@ class Endpoints:
                     since_s=time.time(),
                 )
             )
-            self._ledger.append(
-                connection, "deploy", f"{wanted.endpoint}/{wanted.version}", {"artifact": wanted.artifact}
-            )
+            detail = {"artifact": wanted.artifact, **(wanted.origin or {})}
+            self._ledger.append(connection, "deploy", f"{wanted.endpoint}/{wanted.version}", detail)
 
     def remove_deployment(self, name: str, version: int) -> None:
         """Ask for a version to be taken down. Raises Conflict while it has traffic."""

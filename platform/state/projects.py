@@ -61,6 +61,10 @@ class Projects:
         known = ", ".join(sorted(Project.model_validate(row.config).endpoint for row in rows)) or "none"
         raise NotFound(f"no project serves an endpoint {endpoint!r}; known: {known}")
 
+    def endpoint_of(self, name: str) -> str:
+        """The endpoint of a project, by which its versions are served. Raises NotFound."""
+        return self.load(name)[0].endpoint
+
     def served(self) -> dict[str, ServeConfig]:
         """How each endpoint is to be served, by its name; a row that this release cannot read is left out."""
         with self._database.engine.connect() as connection:

@@ -24,7 +24,8 @@ class UnsupportedMedia(InvalidInput):
 class Request:
     """What a request asks: `rows` rows in the model's columns, and the outputs wanted (none named: all).
 
-    `binary` names the outputs to answer as raw bytes.
+    `params` go to the model beside the rows, and only requests with equal ones are answered together. `binary`
+    names the outputs to answer as raw bytes.
     """
 
     id: str | None
@@ -33,6 +34,7 @@ class Request:
     parameters: Mapping[str, Any]
     outputs: tuple[str, ...] = ()
     binary: frozenset[str] = frozenset()
+    params: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -53,9 +54,13 @@ class Mlflow:
         given = [key for key in _KEYS if key in document]
         if len(given) != 1:
             raise InvalidInput(f"the body has {len(given)} of the keys {', '.join(_KEYS)}; it must have exactly one")
-        if not isinstance(document.get("params") or {}, dict):
-            raise InvalidInput(f"key 'params' is {show(document['params'])}; it must be an object")
-        key, value = given[0], document[given[0]]
+        params = document.get("params") or {}
+        if not isinstance(params, dict):
+            raise InvalidInput(f"key 'params' is {show(params)}; it must be an object")
+        request = self._read_rows(given[0], document[given[0]])
+        return replace(request, params=params) if params and self._signature.takes_params else request
+
+    def _read_rows(self, key: str, value: Any) -> Request:
         if key == "dataframe_split":
             return self._read_split(value)
         if key == "inputs" and isinstance(value, dict):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 from rayloop.platform.data import Store
 from rayloop.platform.errors import InvalidInput, NotFound, Unavailable
 
@@ -99,3 +100,28 @@ def test_a_bad_root_names_the_variable(root: str) -> None:
 def test_a_relative_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Store("here").path("a") == str(tmp_path / "here/a")
+
+
+def test_a_folder_is_put_as_a_whole_and_once(any_store: Store, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep" / "a.bin").write_bytes(b"one")
+    uri = any_store.put_folder("models/x", source)
+    assert uri == str(tmp_path / "store/models/x")
+    assert any_store.read("models/x/deep/a.bin") == b"one"
+    (source / "deep" / "a.bin").write_bytes(b"two")
+    assert any_store.put_folder("models/x", source) == uri
+    assert any_store.read("models/x/deep/a.bin") == b"one"
+    assert [path.name for path in (tmp_path / "store/models").iterdir()] == ["x"]
+
+
+def test_a_folder_goes_to_an_object_store_too(tmp_path: Path) -> None:
+    (tmp_path / "source/deep").mkdir(parents=True)
+    (tmp_path / "source/deep/a.bin").write_bytes(b"one")
+    (tmp_path / "bucket").mkdir()
+    store = Store(str(tmp_path / "bucket"))
+    store.filesystem, store._base = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem()), "rayloop"
+    assert not store.is_local
+    store.put_folder("models/x", tmp_path / "source")
+    store.put_folder("models/x", tmp_path / "source")
+    assert (tmp_path / "bucket/rayloop/models/x/deep/a.bin").read_bytes() == b"one"

@@ -131,3 +131,36 @@ def test_a_version_with_traffic_stays(endpoints: Endpoints, ledger: Ledger) -> N
     before = actions(ledger)
     endpoints.remove_deployment("churn", 3)
     assert actions(ledger) == before
+
+
+ORIGIN = {"model": "models:/iris/4", "source": "/mlruns/4", "sha256": "ab" * 32}
+
+
+def test_a_model_given_by_name_is_kept_with_its_origin(endpoints: Endpoints, ledger: Ledger) -> None:
+    wanted = Deployment("iris", 4, "/store/models/ab", {**OPTIONS, "origin": ORIGIN})
+    endpoints.add_deployment(wanted)
+    assert endpoints.deployments("iris") == [wanted]
+    assert endpoints.deployments("iris")[0].origin == ORIGIN
+    assert ledger.entries()[-1].detail == {"artifact": "/store/models/ab", **ORIGIN}
+    assert endpoints.is_foreign("iris")
+    assert not endpoints.is_foreign("churn")
+    assert not endpoints.is_foreign("nobody")
+
+
+def test_a_projects_versions_and_other_models_never_share_a_name(endpoints: Endpoints, ledger: Ledger) -> None:
+    endpoints.add_deployment(Deployment("iris", 4, "/m", {"origin": ORIGIN}))
+    before = actions(ledger)
+    with pytest.raises(Conflict, match="endpoint 'churn' serves a project: choose another name"):
+        endpoints.add_deployment(Deployment("churn", 9, "/m", {"origin": ORIGIN}))
+    with pytest.raises(Conflict, match="endpoint 'iris' serves models given by --model"):
+        endpoints.add_deployment(Deployment("iris", 4, "/artifacts/4", OPTIONS))
+    assert actions(ledger) == before
+
+
+def test_the_next_number_is_above_all_that_ever_served(endpoints: Endpoints) -> None:
+    assert endpoints.next_version("nobody") == 1
+    assert endpoints.next_version("churn") == 4
+    endpoints.set_split("churn", {3: 10_000}, "first")
+    endpoints.set_split("churn", {1: 10_000}, "second")
+    endpoints.remove_deployment("churn", 3)
+    assert endpoints.next_version("churn") == 4
