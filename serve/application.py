@@ -26,8 +26,10 @@ from .protocol import Codec, Request, checked_outputs, metadata
 from .protocol.arrival import REQUEST_ID_HEADER, Arrival, read_arrival
 from .protocol.binary import LENGTH_HEADER
 from .protocol.compression import MIN_COMPRESSED_BYTES, BodyTooLarge, asked_coding, compressed, decompressed
+from .protocol.configuration import configuration
 from .protocol.exchange import JSON_TYPE, Answer
 from .protocol.mlflow import Mlflow, mlflow_version
+from .protocol.openapi import version_document
 from .protocol.route import Verb, routes
 from .protocol.statistics import Statistics
 from .protocol.v1 import V1
@@ -138,6 +140,7 @@ class VersionApplication:
         self._endpoint, self._version, self._prefix = endpoint, version, app_prefix(endpoint, version)
         self._predictor, self._signature = predictor, predictor.signature
         self._secret, self._capture = secret.encode(), capture
+        self._platform = platform
         self._metadata = metadata(endpoint, [version], predictor.signature, platform)
         self._routes = routes(endpoint, version)
         self._codecs: Mapping[Verb, Codec] = {
@@ -208,6 +211,10 @@ class VersionApplication:
                 return _Reply(200, self._metadata)
             case Verb.STATISTICS:
                 return _Reply(200, self.statistics.written(self._endpoint, self._version))
+            case Verb.CONFIGURATION:
+                return _Reply(200, configuration(self._endpoint, self._signature, self._platform))
+            case Verb.DOCUMENT:
+                return _Reply(200, version_document(self._endpoint, self._version, self._signature))
             case Verb.STATUS:
                 return _json(200, {"name": self._endpoint, "ready": True})
             case Verb.PING:

@@ -2,7 +2,7 @@
 
 Inputs come in two forms. A model whose inputs are all plain numbers takes one tensor of shape [rows, columns]
 under any name; every model takes one tensor for each column, by the column's name, of shape [rows], [rows, 1]
-or [rows, width].
+or [rows, width]. The only tensor of a model with one column may have any name.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from ...platform.errors import InvalidInput
 from ...platform.model.signature import ColumnSpec, Signature
 from .binary import LENGTH_HEADER, SIZE_PARAMETER, Tail, read_binary
+from .content import content_type, unpacked
 from .tensor import WIRE_DTYPE, Array, convert, flatten, read_values, show
 
 _MAX_RANK = 2
@@ -67,8 +68,13 @@ def _read_tensor(index: int, entry: object, tail: Tail | None) -> Tensor:
     datatype = entry.get("datatype")
     if not isinstance(datatype, str) or datatype not in WIRE_DTYPE:
         raise InvalidInput(f"{where}: key 'datatype' is {show(datatype)}; it must be one of {', '.join(WIRE_DTYPE)}")
-    data = entry["data"] if "data" in entry else _raw(entry.get("parameters"), tail, where)
-    return Tensor(name, _read_shape(entry.get("shape"), where), datatype, data, where)
+    parameters, shape = entry.get("parameters"), entry.get("shape")
+    if "data" not in entry:
+        return Tensor(name, _read_shape(shape, where), datatype, _raw(parameters, tail, where), where)
+    sizes, data = _read_shape(shape, where), entry["data"]
+    if parameters and (named := content_type(parameters)):
+        datatype, sizes, data = unpacked(named, (datatype, sizes, data), where)
+    return Tensor(name, sizes, datatype, data, where)
 
 
 def _raw(parameters: object, tail: Tail | None, where: str) -> memoryview:
@@ -149,6 +155,8 @@ def _split_matrix(tensor: Tensor, signature: Signature) -> Read:
 
 def _match(tensors: list[Tensor], signature: Signature) -> Read:
     by_name = {tensor.name: tensor for tensor in tensors}
+    if len(tensors) == len(signature.inputs) == 1:
+        by_name = {signature.inputs[0].name: tensors[0]}
     match_names(list(by_name), signature, "inputs")
     first = tensors[0]
     for tensor in tensors:
@@ -161,7 +169,7 @@ def _match(tensors: list[Tensor], signature: Signature) -> Read:
     alike = _read_alike(ordered, signature) if signature.is_one_matrix else None
     if alike is not None:
         return _named(alike, signature), alike
-    columns = {t.name: _read_column(t, column) for t, column in zip(ordered, signature.inputs, strict=True)}
+    columns = {column.name: _read_column(t, column) for t, column in zip(ordered, signature.inputs, strict=True)}
     return columns, None
 
 

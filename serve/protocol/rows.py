@@ -15,7 +15,7 @@ from .exchange import Request
 from .inputs import match_names, split_rows
 from .tensor import Array, convert, flatten, read_values, show
 
-_MAIN_OUTPUT = "prediction"
+MAIN_OUTPUT = "prediction"
 
 
 def read_instances(instances: object, signature: Signature, key: str, *, may_have_more: bool = False) -> Request:
@@ -49,8 +49,8 @@ def read_named(columns: object, signature: Signature, key: str) -> Request:
 
 def main_output(outputs: Columns) -> list[Any]:
     """Give one value for each row: the output `prediction`, or the only one, or else an object of all."""
-    if _MAIN_OUTPUT in outputs or len(outputs) == 1:
-        values = outputs.get(_MAIN_OUTPUT)
+    if MAIN_OUTPUT in outputs or len(outputs) == 1:
+        values = outputs.get(MAIN_OUTPUT)
         plain: list[Any] = (next(iter(outputs.values())) if values is None else values).tolist()
         return plain
     return records(outputs)
