@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ...platform.model.signature import Signature
+from ...platform.model.signature import ColumnSpec, Signature
 from .rows import MAIN_OUTPUT
 from .schemas import (
     ANYTHING,
@@ -73,19 +74,42 @@ def bodies_of(signature: Signature) -> Bodies:
     columns = columns_of(given)
     names = {"anyOf": [a_list(TEXT, uniqueItems=True, minItems=len(given)), {"type": "null"}]}
     split = an_object({"columns": names, "data": row_list({"type": "array"})}, optional=["columns"])
+    predict = _one_of({"instances": rows, "inputs": {"anyOf": [*rows["anyOf"], columns]}})
+    score = _score(split, row_list(row_of(given, may_have_more=True)), rows, columns)
+    row = {column.name: _example(column) for column in given}
     main = [column for column in outputs if column.name == MAIN_OUTPUT] or list(outputs)
     answer = value_of(main[0]) if len(main) == 1 else prediction_of(outputs)
     return Bodies(
-        infer=infer_request(tensors_of(signature), wanted_of(signature)),
+        infer={**infer_request(tensors_of(signature), wanted_of(signature)), "examples": [_tensors(given)]},
         inferred=infer_response([column.name for column in outputs]),
-        predict=_one_of({"instances": rows, "inputs": {"anyOf": [*rows["anyOf"], columns]}}),
+        predict={**predict, "examples": [{"instances": [row]}]},
         predicted=an_object({"predictions": a_list(answer)}),
-        score=_score(split, row_list(row_of(given, may_have_more=True)), rows, columns),
+        score={**score, "examples": [{"dataframe_records": [row]}]},
         scored=an_object({"predictions": a_list(prediction_of(outputs))}),
     )
 
 
-def _score(split: Schema, records: Schema, rows: Schema, columns: Schema) -> Schema:
+def _example(column: ColumnSpec) -> object:
+    one: object = {"BYTES": "text", "BOOL": True}.get(column.datatype, 1)
+    return one if column.width == 1 else [one] * column.width
+
+
+def _tensors(columns: Sequence[ColumnSpec]) -> dict[str, object]:
+    """A body of one row, with a tensor for each column."""
+    return {
+        "inputs": [
+            {
+                "name": column.name,
+                "shape": [1] if column.width == 1 else [1, column.width],
+                "datatype": column.datatype,
+                "data": [_example(column)] if column.width == 1 else _example(column),
+            }
+            for column in columns
+        ]
+    }
+
+
+def _score(split: Schema, records: Schema, rows: Schema, columns: Schema) -> dict[str, Any]:
     keys = {
         "dataframe_split": split,
         "dataframe_records": records,
@@ -96,6 +120,6 @@ def _score(split: Schema, records: Schema, rows: Schema, columns: Schema) -> Sch
     return {**body, "properties": {**body["properties"], "params": MAYBE_OBJECT}}
 
 
-def _one_of(keys: Mapping[str, Schema]) -> dict[str, object]:
+def _one_of(keys: Mapping[str, Schema]) -> dict[str, Any]:
     """An object with exactly one of the keys."""
     return {"type": "object", "properties": dict(keys), "oneOf": [{"required": [key]} for key in keys]}

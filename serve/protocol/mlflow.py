@@ -53,7 +53,7 @@ class Mlflow:
         given = [key for key in _KEYS if key in document]
         if len(given) != 1:
             raise InvalidInput(f"the body has {len(given)} of the keys {', '.join(_KEYS)}; it must have exactly one")
-        if not isinstance(document.get("params") or {}, dict):
+        if not isinstance(document.get("params"), dict | None):
             raise InvalidInput(f"key 'params' is {show(document['params'])}; it must be an object")
         key, value = given[0], document[given[0]]
         if key == "dataframe_split":

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ...platform.model.signature import NUMPY_DTYPE, ColumnSpec, Signature
 from .tensor import WIRE_DTYPE
 
@@ -136,8 +134,8 @@ def wanted_of(signature: Signature) -> dict[str, Any]:
 
 def row_of(columns: Sequence[ColumnSpec], *, may_have_more: bool) -> dict[str, Any]:
     """A row as an object of its columns."""
-    closed = {} if may_have_more else {"additionalProperties": False}
-    return an_object({column.name: value_of(column) for column in columns}, **closed)
+    row = an_object({column.name: value_of(column) for column in columns})
+    return row if may_have_more else {**row, "additionalProperties": False}
 
 
 def list_row_of(columns: Sequence[ColumnSpec]) -> dict[str, Any]:
@@ -171,13 +169,14 @@ def _scalar_of(column: ColumnSpec) -> dict[str, Any]:
         case "BOOL":
             return {"enum": [True, False, 0, 1]}
         case "FP32":
-            bound = float(np.finfo(np.float32).max)
-            return {"type": ["number", "boolean", "null"], "minimum": -bound, "maximum": bound}
+            # Half a step above the largest value, where rounding turns to infinity.
+            bound = float(2**128 - 2**103)
+            return {"type": ["number", "boolean", "null"], "exclusiveMinimum": -bound, "exclusiveMaximum": bound}
         case "FP64":
             return {"type": ["number", "boolean", "null"]}
         case _:
-            bounds = np.iinfo(NUMPY_DTYPE[column.datatype])
-            return {"type": ["integer", "boolean"], "minimum": int(bounds.min), "maximum": int(bounds.max)}
+            high = 2 ** (8 * NUMPY_DTYPE[column.datatype].itemsize - 1) - 1
+            return {"type": ["integer", "boolean"], "minimum": -high - 1, "maximum": high}
 
 
 def _answered(column: ColumnSpec) -> dict[str, Any]:
