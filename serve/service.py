@@ -22,8 +22,10 @@ from .protocol import Codec, Request, checked_outputs, metadata
 from .protocol.arrival import Arrival
 from .protocol.binary import LENGTH_HEADER
 from .protocol.compression import MIN_COMPRESSED_BYTES, BodyTooLarge, asked_coding, compressed, decompressed
+from .protocol.configuration import configuration
 from .protocol.exchange import Answer
 from .protocol.mlflow import Mlflow, mlflow_version
+from .protocol.openapi import version_document
 from .protocol.route import Route, Verb, routes
 from .protocol.statistics import Statistics
 from .protocol.v1 import V1
@@ -110,6 +112,7 @@ class VersionService:
         self.statistics = Statistics()
         self._predictor, self._signature = predictor, predictor.signature
         self._secret, self._capture = secret, capture
+        self._platform = platform
         self._metadata = metadata(endpoint, [version], predictor.signature, platform)
         codecs: Mapping[Verb, Codec] = {
             Verb.INFER: V2(endpoint, version, predictor.signature),
@@ -202,6 +205,10 @@ class VersionService:
                 return Reply(200, self._metadata)
             case Verb.STATISTICS:
                 return Reply(200, self.statistics.written(self.endpoint, self.version))
+            case Verb.CONFIGURATION:
+                return Reply(200, configuration(self.endpoint, self._signature, self._platform))
+            case Verb.DOCUMENT:
+                return Reply(200, version_document(self.endpoint, self.version, self._signature))
             case Verb.STATUS:
                 return json_reply(200, {"name": self.endpoint, "ready": True})
             case Verb.PING:

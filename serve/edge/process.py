@@ -21,6 +21,7 @@ from ...platform.errors import Conflict, Unavailable
 from .config import render_config
 from .counts import PAGE_LUA
 from .files import make_folder, write_durably
+from .listings import document_text
 from .maps import AdminSocket
 from .settings import EdgeSettings
 
@@ -122,8 +123,9 @@ class EdgeProcess:
         make_folder(self._folder)
         make_folder(self._settings.admin_socket.parent)
         write_durably(self._config_file, self._config)
+        make_folder(self._settings.map_folder)
+        write_durably(self._settings.document_file, document_text())
         if self._settings.metrics_port:
-            make_folder(self._settings.map_folder)
             write_durably(self._settings.page_script, PAGE_LUA)
         daemon_pid = self._folder / "haproxy.pid"
         command = [str(binary), "-D", "-f", str(self._config_file), "-p", str(daemon_pid)]

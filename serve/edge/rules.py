@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ... import __version__
 from ...platform.traffic import BUCKETS, MAX_VARIANTS
 from .answers import BAD_TOKEN, ERRORS, NO_TOKEN, TOO_MANY, UNKNOWN_MODEL, UNKNOWN_VERSION, json_body
 from .counts import TABLE
+from .listings import listings, liveness, methods_of_health
 from .settings import EdgeSettings
 
 BACKEND = "serve"
@@ -49,6 +49,8 @@ def _answer_anybody() -> list[str]:
     closed = {"error": "paths under /__v are not open to clients"}
     return [
         f"http-request return status 403 {json_body(closed)} if {{ path_beg /__v }}",
+        *liveness(),
+        *methods_of_health(),
         f"http-request return status 200 {json_body({'live': True})} if {{ path /v2/health/live }}",
         f"http-request return status 200 {json_body({'ready': True, 'live': True})} "
         f"if {{ path /v2/health/ready }} {{ nbsrv({BACKEND}) gt 0 }}",
@@ -91,25 +93,10 @@ def _hold_back(settings: EdgeSettings) -> list[str]:
 
 
 def _answer_here(settings: EdgeSettings) -> list[str]:
-    server = {"name": "rayloop", "version": __version__, "extensions": []}
     return [
-        f"http-request return status 200 {json_body(server)} if {{ path /v2 /v2/ }}",
-        *_list("/v2/models", "GET", f"str(models),map('{settings.catalogue_map}')"),
-        *_list("/v2/repository/index", "POST", f"str(index),map('{settings.catalogue_map}')"),
+        *listings(settings),
         f"http-request return status 404 {json_body({'error': ERRORS[404]})} "
         "if !{ path_beg /v1/models/ /v2/models/ /mlflow/ } || { path_sub /.. }",
-    ]
-
-
-def _list(path: str, method: str, text: str) -> list[str]:
-    """Answer with a text of the catalogue; 405 for another method, 503 while the catalogue is not there."""
-    asked = f"{{ path {path} }}"
-    return [
-        f"http-request return status 405 {json_body({'error': ERRORS[405]})} hdr allow {method} "
-        f"if {asked} !{{ method {method} }}",
-        f"http-request set-var(txn.list) {text} if {asked}",
-        f"http-request return status 503 {json_body({'error': ERRORS[503]})} if {asked} !{{ var(txn.list) -m found }}",
-        f"http-request return status 200 content-type application/json lf-string '%[var(txn.list)]' if {asked}",
     ]
 
 

@@ -167,6 +167,11 @@ class EdgeSettings:
         return self.map_folder / "catalogue.map"
 
     @property
+    def document_file(self) -> Path:
+        """The file that holds the edge's OpenAPI document."""
+        return self.map_folder / "openapi.json"
+
+    @property
     def page_script(self) -> Path:
         """The file of the script that words the versions' counters."""
         return self.map_folder / "versions.lua"

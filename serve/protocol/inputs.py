@@ -2,7 +2,7 @@
 
 Inputs come in two forms. A model whose inputs are all plain numbers takes one tensor of shape [rows, columns]
 under any name; every model takes one tensor for each column, by the column's name, of shape [rows], [rows, 1]
-or [rows, width].
+or [rows, width]. The only tensor of a model with one column may have any name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ...platform.errors import InvalidInput
 from ...platform.model.matrix import Matrix
 from ...platform.model.signature import Columns, ColumnSpec, Signature
 from .binary import LENGTH_HEADER, SIZE_PARAMETER, Tail, read_binary
+from .content import content_type, unpacked
 from .tensor import WIRE_DTYPE, Array, convert, flatten, read_values, show
 
 _MAX_RANK = 2
@@ -65,8 +66,13 @@ def _read_tensor(index: int, entry: object, tail: Tail | None) -> Tensor:
     datatype = entry.get("datatype")
     if not isinstance(datatype, str) or datatype not in WIRE_DTYPE:
         raise InvalidInput(f"{where}: key 'datatype' is {show(datatype)}; it must be one of {', '.join(WIRE_DTYPE)}")
-    data = entry["data"] if "data" in entry else _raw(entry.get("parameters"), tail, where)
-    return Tensor(name, _read_shape(entry.get("shape"), where), datatype, data, where)
+    parameters, shape = entry.get("parameters"), entry.get("shape")
+    if "data" not in entry:
+        return Tensor(name, _read_shape(shape, where), datatype, _raw(parameters, tail, where), where)
+    sizes, data = _read_shape(shape, where), entry["data"]
+    if parameters and (named := content_type(parameters)):
+        datatype, sizes, data = unpacked(named, (datatype, sizes, data), where)
+    return Tensor(name, sizes, datatype, data, where)
 
 
 def _raw(parameters: object, tail: Tail | None, where: str) -> memoryview:
@@ -143,6 +149,8 @@ def _split_matrix(tensor: Tensor, signature: Signature) -> Columns:
 
 def _match(tensors: list[Tensor], signature: Signature) -> Columns:
     by_name = {tensor.name: tensor for tensor in tensors}
+    if len(tensors) == len(signature.inputs) == 1:
+        by_name = {signature.inputs[0].name: tensors[0]}
     match_names(list(by_name), signature, "inputs")
     first = tensors[0]
     for tensor in tensors:
@@ -155,7 +163,7 @@ def _match(tensors: list[Tensor], signature: Signature) -> Columns:
     alike = _read_alike(ordered, signature) if signature.is_one_matrix else None
     if alike is not None:
         return alike
-    return {t.name: _read_column(t, column) for t, column in zip(ordered, signature.inputs, strict=True)}
+    return {column.name: _read_column(t, column) for t, column in zip(ordered, signature.inputs, strict=True)}
 
 
 def _read_alike(tensors: list[Tensor], signature: Signature) -> Matrix | None:

@@ -54,8 +54,8 @@ class Mlflow:
         given = [key for key in _KEYS if key in document]
         if len(given) != 1:
             raise InvalidInput(f"the body has {len(given)} of the keys {', '.join(_KEYS)}; it must have exactly one")
-        params = document.get("params") or {}
-        if not isinstance(params, dict):
+        params = document.get("params")
+        if not isinstance(params, dict | None):
             raise InvalidInput(f"key 'params' is {show(params)}; it must be an object")
         request = self._read_rows(given[0], document[given[0]])
         return replace(request, params=params) if params and self._signature.takes_params else request

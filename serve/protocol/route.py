@@ -14,6 +14,8 @@ class Verb(Enum):
     METADATA = "metadata"
     READY = "ready"
     STATISTICS = "statistics"
+    CONFIGURATION = "configuration"  # of Triton's clients
+    DOCUMENT = "document"  # OpenAPI
     PREDICT = "predict"  # V1
     STATUS = "status"
     INVOCATIONS = "invocations"  # MLflow
@@ -34,6 +36,8 @@ _BEHIND_VERSION = (
     ("/v2", "", Verb.METADATA, "GET"),
     ("/v2", "/ready", Verb.READY, "GET"),
     ("/v2", "/stats", Verb.STATISTICS, "GET"),
+    ("/v2", "/config", Verb.CONFIGURATION, "GET"),
+    ("/v2", "/openapi.json", Verb.DOCUMENT, "GET"),
     ("/v1", ":predict", Verb.PREDICT, "POST"),
     ("/v1", "", Verb.STATUS, "GET"),
 )

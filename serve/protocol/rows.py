@@ -15,7 +15,8 @@ from .exchange import Request
 from .inputs import match_names, split_rows
 from .tensor import Array, convert, flatten, read_values, show
 
-_MAIN_OUTPUT = "prediction"
+MAIN_OUTPUT = "prediction"
+_INT64_BOUND = 2**63
 
 
 def read_instances(instances: object, signature: Signature, key: str, *, may_have_more: bool = False) -> Request:
@@ -49,8 +50,8 @@ def read_named(columns: object, signature: Signature, key: str) -> Request:
 
 def main_output(outputs: Columns) -> list[Any]:
     """Give one value for each row: the output `prediction`, or the only one, or else an object of all."""
-    if _MAIN_OUTPUT in outputs or len(outputs) == 1:
-        values = outputs.get(_MAIN_OUTPUT)
+    if MAIN_OUTPUT in outputs or len(outputs) == 1:
+        values = outputs.get(MAIN_OUTPUT)
         plain: list[Any] = (next(iter(outputs.values())) if values is None else values).tolist()
         return plain
     return records(outputs)
@@ -118,7 +119,14 @@ def _read_flat(flat: list[Any], column: ColumnSpec, where: str) -> Array:
     if bool in types:
         if types <= {bool, type(None)}:
             return read_values(flat, "BOOL", where)
-        if column.datatype == "BOOL":  # which takes 1 for true, also beside a true
-            flat = [int(value) if value is True or value is False else value for value in flat]
-    is_whole = NUMPY_DTYPE[column.datatype].kind in "bi"
-    return read_values(flat, "INT64" if is_whole and types <= {int, bool} else "FP64", where)
+        flat = [int(value) if value is True or value is False else value for value in flat]
+    if NUMPY_DTYPE[column.datatype].kind not in "bi":
+        return read_values(flat, "FP64", where)
+    if float in types and int in types:  # as FP64, whole numbers beyond 2**53 would be rounded
+        flat = [int(value) if _is_whole(value) else value for value in flat]
+    is_whole = set(map(type, flat)) == {int}
+    return read_values(flat, "INT64" if is_whole else "FP64", where)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer() and abs(value) < _INT64_BOUND

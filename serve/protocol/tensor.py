@@ -117,7 +117,9 @@ def convert(values: Array, column: ColumnSpec, where: str) -> Array:
         # NaN is unequal to itself, so the first test finds null too.
         _refuse(values, values != np.trunc(values), where, f"{label}: it takes whole numbers")
         bound = 2.0 ** (8 * wanted.itemsize - 1)
-        _refuse(values, (values < -bound) | (values >= bound), where, label)
+        is_low = values < -bound if wanted.itemsize < values.dtype.itemsize else values <= -bound
+        # -2.0**63 is refused: readers of JSON make it of whole numbers below -2**63 too.
+        _refuse(values, is_low | (values >= bound), where, label)
     else:
         high = 2 ** (8 * wanted.itemsize - 1) - 1
         low = -high - 1

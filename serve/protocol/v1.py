@@ -8,6 +8,7 @@ import orjson
 
 from ...platform.errors import InvalidInput
 from ...platform.model.signature import Columns, Signature
+from .document import read_json
 from .exchange import Answer, Buffer, Request
 from .rows import main_output, read_instances, read_named
 from .tensor import show
@@ -44,7 +45,7 @@ class V1:
 def read_object(body: Buffer, keys: tuple[str, ...]) -> dict[str, object]:
     """Read a JSON object, one of whose keys shall be among `keys`."""
     try:
-        document = orjson.loads(body)
+        document = read_json(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):

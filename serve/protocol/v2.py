@@ -15,6 +15,7 @@ import orjson
 from ...platform.errors import InvalidInput
 from ...platform.model.signature import Columns, ColumnSpec, Signature
 from .binary import LENGTH_HEADER, SIZE_PARAMETER, raw_shape, split_body, write_binary
+from .document import read_json
 from .exchange import Answer, Buffer, Request
 from .inputs import Tensor, read_tensors, shown_names, to_columns
 from .tensor import Array, show
@@ -55,7 +56,7 @@ def decode(body: Buffer, signature: Signature, header_length: str | None = None)
     if tail is not None and not content:
         return _decode_raw(memoryview(body), signature)
     try:
-        document = orjson.loads(content)
+        document = read_json(content)
     except orjson.JSONDecodeError as error:
         what = "the body" if tail is None else "what comes before the binary tensors"
         raise InvalidInput(f"{what} is not JSON: {error}") from None

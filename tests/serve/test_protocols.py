@@ -24,6 +24,7 @@ MIXED = Signature(
     (ColumnSpec("seen", "BYTES"),),
 )
 WIDE = Signature((ColumnSpec("v", "FP32", width=3),), (ColumnSpec("s", "FP32"), ColumnSpec("t", "FP32")))
+BIG = Signature((ColumnSpec("n", "INT64"),), (ColumnSpec("prediction", "INT64"),))
 
 
 class Predictor:
@@ -36,6 +37,8 @@ class Predictor:
     def predict(self, columns: Columns) -> Columns:
         if self.error is not None:
             raise self.error
+        if self.signature is BIG:
+            return {"prediction": columns["n"]}
         if self.signature is WIDE:
             total = columns["v"].sum(axis=1)
             return {"s": total, "t": -total}
@@ -107,6 +110,19 @@ def test_values_keep_their_meaning() -> None:
     row = {"city": "Köln", "age": 3.0, "ok": 1, "size": None}
     answer = ask(MIXED, "POST", "/v1/models/m:predict", {"instances": [row, {**row, "ok": False}]})[1]
     assert answer["predictions"] == ["('Köln', 3, True, nan)", "('Köln', 3, False, nan)"]
+
+
+def test_whole_numbers_stay_exact_beside_fractions_that_are_none() -> None:
+    row = [[2**53 + 1], [2.0], [True], [-(2**63)]]
+    answer = ask(BIG, "POST", "/v1/models/m:predict", {"instances": row})[1]
+    assert answer["predictions"] == [2**53 + 1, 2, 1, -(2**63)]
+
+
+def test_true_is_one_among_numbers() -> None:
+    rows = [{"a": True, "b": 2}, {"a": 4, "b": 3.5}, {"a": None, "b": False}]
+    answer = ask(TWO, "POST", "/v1/models/m:predict", {"instances": rows})[1]
+    assert answer["predictions"] == ["right", "left", "right"]
+    assert ask(TWO, "POST", "/v1/models/m:predict", {"instances": [[1, True], [2, 3]]})[0] == 200
 
 
 SCORED = {
@@ -183,7 +199,11 @@ MALFORMED: list[tuple[str, Any, Signature, str]] = [
     (PREDICT, {"instances": [{"a": 1, "b": 2, "c": 3}]}, TWO, "'c'"),
     (PREDICT, {"instances": [[1, "x"]]}, TWO, "'x'"),
     (PREDICT, {"instances": [[1, [2]]]}, TWO, "a list"),
-    (PREDICT, {"instances": [[1, True]]}, TWO, "true"),
+    (PREDICT, b'{"instances": [[-9223372036854775809]]}', BIG, "does not fit"),
+    (PREDICT, b'{"instances": [[1], [-9223372036854775809]]}', BIG, "does not fit"),
+    (PREDICT, {"instances": [[1.0], [2**63], [0]]}, BIG, "does not fit"),
+    (PREDICT, {"instances": [[1], [1.5]]}, BIG, "whole numbers"),
+    (PREDICT, {"instances": [[1], [1.0], [None]]}, BIG, "null"),
     (PREDICT, {"inputs": {"a": [1, 2], "b": [1]}}, TWO, "'b' has 1 rows"),
     (PREDICT, {"inputs": {"a": [], "b": []}}, TWO, "empty"),
     (PREDICT, {"inputs": {"a": 1, "b": 2}}, TWO, "'a' is 1"),
@@ -197,6 +217,7 @@ MALFORMED: list[tuple[str, Any, Signature, str]] = [
     (INVOCATIONS, {"messages": []}, TWO, "0 of the keys"),
     (INVOCATIONS, {"instances": [[1, 2]], "inputs": [[1, 2]]}, TWO, "exactly one"),
     (INVOCATIONS, {"instances": [[1, 2]], "params": [1]}, TWO, "params"),
+    (INVOCATIONS, {"instances": [[1, 2]], "params": False}, TWO, "params"),
     (INVOCATIONS, {"dataframe_split": []}, TWO, "'columns' and 'data'"),
     (INVOCATIONS, {"dataframe_split": {"columns": ["a", "b"], "data": []}}, TWO, "no rows"),
     (INVOCATIONS, {"dataframe_split": {"columns": [1, 2], "data": [[1, 2]]}}, TWO, "names"),

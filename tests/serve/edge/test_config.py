@@ -7,6 +7,7 @@ from rayloop.platform.errors import InvalidInput
 from rayloop.platform.traffic import MAX_VARIANTS, Sticky
 from rayloop.serve.edge import EdgeSettings, find_binary, render_config
 from rayloop.serve.edge.counts import PAGE_LUA
+from rayloop.serve.edge.listings import document_text
 
 
 def settings(folder: Path = Path("/run/rayloop"), **changes) -> EdgeSettings:
@@ -30,6 +31,7 @@ def test_haproxy_accepts_the_text_without_a_warning(tmp_path, changes):
     for path in given.maps:
         path.touch()
     given.page_script.write_text(PAGE_LUA)
+    given.document_file.write_text(document_text())
     config = tmp_path / "haproxy.cfg"
     config.write_text(render_config(given))
     done = subprocess.run([find_binary(), "-c", "-f", config], capture_output=True, text=True, check=False)

@@ -140,8 +140,8 @@ def test_the_served_names_are_listed(client):
     assert answer.headers["content-type"] == "application/json"
     index = client.ask("/v2/repository/index", "POST", body=b"{}")
     assert index.status == 200
-    assert {"name": "cats", "version": "5", "state": "UNKNOWN"} in index.json
-    assert {"name": "cats", "version": "4", "state": "READY"} in index.json
+    assert {"name": "cats", "version": "5", "state": "UNKNOWN", "reason": ""} in index.json
+    assert {"name": "cats", "version": "4", "state": "READY", "reason": ""} in index.json
     assert len(index.json) == 7
 
 

@@ -119,7 +119,7 @@ def test_a_version_can_be_pinned_without_a_split(edge, client):
         ('/v2/models/digits/versions/"', 'version """ of model "digits" is not served here'),
         ("/v2/models/digits/versions", 'version "" of model "digits" is not served here'),
         ("/v2/models/digits/../../../__v/digits--v2", "nothing is served at this path"),
-        ("/", "nothing is served at this path"),
+        ("/v1", "nothing is served at this path"),
         ("/metrics", "nothing is served at this path"),
     ],
 )
@@ -299,7 +299,7 @@ def test_the_running_map_is_read_back(edge, served):
 def test_an_applied_state_is_not_pushed_again(edge):
     split = Split.parse("digits", ["3=90", "4=10"], revision=7)
     assert edge.apply([split], {"digits": [2, 3, 4]}) == ()
-    assert [change.key for change in edge.apply([split], {"digits": [2, 4]})] == ["digits/3", "index"]
+    assert [change.key for change in edge.apply([split], {"digits": [2, 4]})] == ["digits/3", "index", "ready"]
 
 
 def test_a_slow_client_is_408_in_json(stage):
