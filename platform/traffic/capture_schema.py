@@ -28,6 +28,9 @@ REVISION = "revision"
 INPUT_PREFIX = "input."
 OUTPUT_PREFIX = "output."
 
+SHADOW_VARIANT = "shadow"
+"""Variant of a copy of a request that another version answered; see `captured.is_live`."""
+
 # Given to a reader, it keeps an endpoint called "7" text and saves the guess over every path.
 PARTITION_SCHEMA = pa.schema([("endpoint", pa.string()), ("version", pa.int32()), ("date", pa.string())])
 

@@ -50,14 +50,28 @@ def capture_files(filesystem: Any, root: str, endpoint: str, version: int, windo
     return sorted(found)
 
 
+def captured_versions(filesystem: Any, root: str, endpoint: str) -> list[int]:
+    """Versions of an endpoint that captured anything, in their order."""
+    folder = f"{root}/{ROOT}/{names.partition_path(endpoint)}"
+    if filesystem.get_file_info(folder).type != fs.FileType.Directory:
+        return []
+    parts = [entry.path.rpartition("/version=")[2] for entry in filesystem.get_file_info(fs.FileSelector(folder))]
+    return sorted(int(part) for part in parts if part.isdecimal())
+
+
+def is_live(variants: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which rows answered a client. A shadow's rows did not: whoever counts or judges traffic leaves them out."""
+    return pc.fill_null(pc.not_equal(variants, names.SHADOW_VARIANT), True)
+
+
 def count_answers(filesystem: Any, root: str, endpoint: str, version: int, window: Window) -> tuple[int, int]:
-    """Requests of the window that a version answered, and how many of them with a status of 500 or more."""
+    """Requests of clients that a version answered in the window, and how many of them with a status of 500 or more."""
     answers = errors = 0
     for path in capture_files(filesystem, root, endpoint, version, window):
-        table = pq.read_table(
-            path, columns=[names.TIME, names.STATUS, names.ROW], filesystem=filesystem, partitioning=None
-        )
-        kept = table.filter(pc.and_(window.holds(table.column(names.TIME)), pc.equal(table.column(names.ROW), 0)))
+        columns = [names.TIME, names.STATUS, names.ROW, names.VARIANT]
+        table = pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
+        is_first = pc.and_(is_live(table.column(names.VARIANT)), pc.equal(table.column(names.ROW), 0))
+        kept = table.filter(pc.and_(window.holds(table.column(names.TIME)), is_first))
         answers += kept.num_rows
         errors += pc.sum(pc.greater_equal(kept.column(names.STATUS), 500)).as_py() or 0
     return answers, errors
