@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,9 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from ..model.signature import Signature
 from . import capture_schema as names
 
 ROOT = "capture"
+
+_ANSWER_COLUMNS = (names.REQUEST_ID, names.ROW, names.TIME, names.VARIANT, names.LATENCY_MS, names.STATUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,28 @@ def count_answers(filesystem: Any, root: str, endpoint: str, version: int, windo
         answers += kept.num_rows
         errors += pc.sum(pc.greater_equal(kept.column(names.STATUS), 500)).as_py() or 0
     return answers, errors
+
+
+def read_answers(
+    filesystem: Any, root: str, endpoint: str, versions: Sequence[int], window: Window, *, shadow: bool
+) -> pa.Table:
+    """Rows of the window with their request, latency, status and outputs: a shadow's, or those that clients got.
+
+    Outputs that the versions do not share under one type are left out.
+    """
+    tables = []
+    for path in (p for version in versions for p in capture_files(filesystem, root, endpoint, version, window)):
+        with pq.ParquetFile(path, filesystem=filesystem) as file:
+            outputs = [name for name in file.schema_arrow.names if name.startswith(names.OUTPUT_PREFIX)]
+            table = file.read(columns=[*_ANSWER_COLUMNS, *outputs], use_threads=False)
+        live = is_live(table.column(names.VARIANT))
+        kept = table.filter(pc.and_(window.holds(table.column(names.TIME)), pc.invert(live) if shadow else live))
+        tables.append(kept.drop_columns([names.VARIANT]))
+    if not tables:
+        return names.arrow_schema(Signature((), ())).empty_table()
+    fields = [set(table.schema) for table in tables]
+    shared = [field.name for field in tables[0].schema if all(field in found for found in fields)]
+    return pa.concat_tables([table.select(shared) for table in tables])
 
 
 def _is_hidden(path: str) -> bool:
