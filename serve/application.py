@@ -32,6 +32,7 @@ from .protocol.route import Verb, routes
 from .protocol.statistics import Statistics
 from .protocol.v1 import V1
 from .protocol.v2 import V2
+from .shadow import SHADOW_HEADER, Mirror
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -129,6 +130,7 @@ class VersionApplication:
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         platform: str = "rayloop",
         batching: Batching | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         """Raises InvalidInput for an empty secret, which every request without the header would match."""
         if not secret:
@@ -137,7 +139,7 @@ class VersionApplication:
         self.statistics = Statistics()
         self._endpoint, self._version, self._prefix = endpoint, version, app_prefix(endpoint, version)
         self._predictor, self._signature = predictor, predictor.signature
-        self._secret, self._capture = secret.encode(), capture
+        self._secret, self._capture, self._mirror = secret.encode(), capture, mirror
         self._metadata = metadata(endpoint, [version], predictor.signature, platform)
         self._routes = routes(endpoint, version)
         self._codecs: Mapping[Verb, Codec] = {
@@ -167,6 +169,8 @@ class VersionApplication:
         self._batcher.close()
         if self._capture is not None:
             self._capture.close()
+        if self._mirror is not None:
+            self._mirror.close()
 
     def record(self, arrival: Arrival, reply: _Reply, request: Request | None, outputs: Columns | None) -> None:
         """Offer an answered request to the capture, if there is one."""
@@ -199,7 +203,7 @@ class VersionApplication:
             reply = _refusal(405, f"method {scope['method']!r} is not allowed here; use {route.method}")
             return replace(reply, headers=((b"allow", route.method.encode()),))
         codec = self._codecs.get(route.verb)
-        return self._tell(route.verb) if codec is None else await self._infer(codec, headers, receive, arrival)
+        return self._tell(route.verb) if codec is None else await self._infer(codec, path, headers, receive, arrival)
 
     def _tell(self, verb: Verb) -> _Reply:
         """Answer what needs no model."""
@@ -207,7 +211,7 @@ class VersionApplication:
             case Verb.METADATA:
                 return _Reply(200, self._metadata)
             case Verb.STATISTICS:
-                return _Reply(200, self.statistics.written(self._endpoint, self._version))
+                return _Reply(200, self.statistics.written(self._endpoint, self._version, self._own_counts()))
             case Verb.STATUS:
                 return _json(200, {"name": self._endpoint, "ready": True})
             case Verb.PING:
@@ -217,13 +221,19 @@ class VersionApplication:
             case _:
                 return _json(200, {"name": self._endpoint, "version": str(self._version), "ready": True})
 
+    def _own_counts(self) -> dict[str, object]:
+        counted = {"capture": self._capture, "mirror": self._mirror}
+        return {name: part.counters() for name, part in counted.items() if part is not None}
+
     async def _infer(
-        self, codec: Codec, headers: Mapping[str, str], receive: Receive, arrival: Arrival
+        self, codec: Codec, path: str, headers: Mapping[str, str], receive: Receive, arrival: Arrival
     ) -> _Reply | None:
         try:
             body = await self._read_body(headers, receive)
             if body is None:
                 return None
+            if SHADOW_HEADER in headers and self._mirror is not None:
+                return await self._infer_and_mirror(codec, path, headers, body, arrival)
             return await self._batcher.run(_Job(self, codec, body, headers, arrival))
         except (InvalidInput, Unavailable) as error:  # the job's own errors are in its reply
             reply = _refusal(error.status, str(error), codec)
@@ -232,6 +242,17 @@ class VersionApplication:
         self.statistics.turned_away.add(int((time.perf_counter() - arrival.started_s) * 1e9))
         self.record(arrival, reply, None, None)
         return reply
+
+    async def _infer_and_mirror(
+        self, codec: Codec, path: str, headers: Mapping[str, str], body: bytearray, arrival: Arrival
+    ) -> _Reply:
+        """Answer, and only then offer a copy to the shadows; it is made first, as a model may write into the body."""
+        assert self._mirror is not None
+        copy = bytes(body)
+        try:
+            return await self._batcher.run(_Job(self, codec, body, headers, arrival))
+        finally:
+            self._mirror.offer(path, headers, copy, arrival, headers[SHADOW_HEADER])
 
     async def _read_body(self, headers: Mapping[str, str], receive: Receive) -> bytearray | None:
         """Read the body; None where the client left early. Raises BodyTooLarge once it is too long."""

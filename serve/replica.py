@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import ray
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve import Application
@@ -15,6 +16,7 @@ from .application import VersionApplication
 from .capture import Capture
 from .protocol import one_write
 from .secret import edge_secret
+from .shadow import mirror_of
 from .warm_up import warm_up
 
 
@@ -39,17 +41,20 @@ class VersionReplica:
     def __init__(self, arguments: dict[str, Any]) -> None:
         chosen = ReplicaArguments.model_validate(arguments)
         one_write.install()
-        store = Store(Settings.load().store)
+        settings = Settings.load()
+        store = Store(settings.store)
         model = load_artifact(chosen.artifact)
         warm_up(model)
         capture = Capture(chosen.endpoint, chosen.version, model.signature, store.uri("capture"))
+        secret = edge_secret(store)
         self._application = VersionApplication(
             chosen.endpoint,
             chosen.version,
             model,
-            edge_secret(store),
+            secret,
             capture,
             max_body_bytes=MAX_BODY_BYTES,
+            mirror=mirror_of(settings, secret, ray.get_runtime_context().gcs_address),
         )
 
     def __serve_build_asgi_app__(self) -> VersionApplication:

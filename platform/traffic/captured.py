@@ -17,7 +17,7 @@ from . import capture_schema as names
 
 ROOT = "capture"
 
-_ANSWER_COLUMNS = (names.REQUEST_ID, names.ROW, names.TIME, names.VARIANT, names.LATENCY_MS, names.STATUS)
+_ANSWER_COLUMNS = (names.REQUEST_ID, names.ROW, names.TIME, names.LATENCY_MS, names.STATUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +83,23 @@ def count_answers(filesystem: Any, root: str, endpoint: str, version: int, windo
 def read_answers(
     filesystem: Any, root: str, endpoint: str, versions: Sequence[int], window: Window, *, shadow: bool
 ) -> pa.Table:
-    """Rows of the window with their request, latency, status and outputs: a shadow's, or those that clients got.
+    """Rows of the window with request, latency, status, outputs and version: a shadow's, or those that clients got.
 
     Outputs that the versions do not share under one type are left out.
     """
     tables = []
-    for path in (p for version in versions for p in capture_files(filesystem, root, endpoint, version, window)):
-        with pq.ParquetFile(path, filesystem=filesystem) as file:
-            outputs = [name for name in file.schema_arrow.names if name.startswith(names.OUTPUT_PREFIX)]
-            table = file.read(columns=[*_ANSWER_COLUMNS, *outputs], use_threads=False)
-        live = is_live(table.column(names.VARIANT))
-        kept = table.filter(pc.and_(window.holds(table.column(names.TIME)), pc.invert(live) if shadow else live))
-        tables.append(kept.drop_columns([names.VARIANT]))
+    for version in versions:
+        for path in capture_files(filesystem, root, endpoint, version, window):
+            with pq.ParquetFile(path, filesystem=filesystem) as file:
+                outputs = [name for name in file.schema_arrow.names if name.startswith(names.OUTPUT_PREFIX)]
+                table = file.read(columns=[*_ANSWER_COLUMNS, names.VARIANT, *outputs], use_threads=False)
+            live = is_live(table.column(names.VARIANT))
+            kept = table.filter(pc.and_(window.holds(table.column(names.TIME)), pc.invert(live) if shadow else live))
+            numbers = pa.array([version] * kept.num_rows, pa.int32())
+            tables.append(kept.drop_columns([names.VARIANT]).append_column(names.VERSION, numbers))
     if not tables:
-        return names.arrow_schema(Signature((), ())).empty_table()
+        nothing = names.arrow_schema(Signature((), ())).empty_table().select(_ANSWER_COLUMNS)
+        return nothing.append_column(names.VERSION, pa.array([], pa.int32()))
     fields = [set(table.schema) for table in tables]
     shared = [field.name for field in tables[0].schema if all(field in found for found in fields)]
     return pa.concat_tables([table.select(shared) for table in tables])

@@ -85,7 +85,9 @@ def compare_answers(primary: pa.Table, shadow: pa.Table, tolerance: float = TOLE
     repeated = pa.chunked_array([sides[0].repeated, sides[1].repeated], pa.string()).unique()
     shared = sides[0].ids.filter(pc.is_in(sides[0].ids, value_set=sides[1].ids))
     shared = shared.filter(pc.invert(pc.is_in(shared, value_set=repeated)))
-    status_2R, latency_2R = (np.array([getattr(side, what)(shared) for side in sides]) for what in ("status", "latency"))
+    status_2R, latency_2R = (
+        np.array([getattr(side, what)(shared) for side in sides]) for what in ("status", "latency")
+    )
     both_R = (status_2R < 400).all(axis=0)
     rows = _Rows.joined(primary, shadow, shared.filter(pa.array(both_R)))
     percentiles = [_percentiles(latency_R[both_R]) for latency_R in latency_2R]
@@ -159,7 +161,7 @@ class _Rows:
             places.append(place)
             row = table.column(names.ROW).take(pa.array(place)).to_numpy()
             keys.append((request.take(pa.array(place)).to_numpy().astype(np.int64) << 32) + row)
-        key_N, in_primary, in_shadow = np.intersect1d(*keys, assume_unique=True, return_indices=True)
+        key_N, in_primary, in_shadow = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
         taken = [
             table.take(pa.array(place[chosen]))
             for table, place, chosen in zip((primary, shadow), places, (in_primary, in_shadow), strict=True)
@@ -237,4 +239,5 @@ def _ratio(above: float | None, below: float | None) -> float | None:
 
 def _num_outside(table: pa.Table, ids: pa.ChunkedArray) -> int:
     inside = pc.is_in(table.column(names.REQUEST_ID), value_set=ids.combine_chunks())
-    return table.num_rows - int(pc.sum(inside).as_py() or 0)
+    num_inside: int = pc.sum(inside).as_py() or 0
+    return table.num_rows - num_inside

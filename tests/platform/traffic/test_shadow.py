@@ -83,9 +83,7 @@ def test_rows_of_one_request_count_as_one_for_the_interval() -> None:
     primary = answers(requests, {"value": [0.0] * 300}, rows)
     shadow = answers(requests, {"value": gap_of_row}, rows)
     (many,) = compare_answers(primary, shadow).differences
-    (few,) = compare_answers(
-        answers(good(6), {"value": [0.0] * 6}), answers(good(6), {"value": gaps})
-    ).differences
+    (few,) = compare_answers(answers(good(6), {"value": [0.0] * 6}), answers(good(6), {"value": gaps})).differences
     assert many.rows == 300
     assert (many.difference.low, many.difference.high) == pytest.approx((few.difference.low, few.difference.high))
 
