@@ -240,4 +240,4 @@ def _ratio(above: float | None, below: float | None) -> float | None:
 def _num_outside(table: pa.Table, ids: pa.ChunkedArray) -> int:
     inside = pc.is_in(table.column(names.REQUEST_ID), value_set=ids.combine_chunks())
     num_inside: int = pc.sum(inside).as_py() or 0
-    return table.num_rows - num_inside
+    return int(table.num_rows) - num_inside
