@@ -11,6 +11,7 @@ import click
 
 from .jobs.deploy import deploy
 from .jobs.tokens import token
+from .jobs.traffic import rollback, shadow, shadow_report, split
 from .jobs.verbs import with_workspace
 from .platform.errors import InvalidInput, NotFound, RayloopError
 
@@ -42,8 +43,8 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
-main.add_command(deploy)
-main.add_command(token)
+for verb in (deploy, rollback, shadow, shadow_report, split, token):
+    main.add_command(verb)
 
 
 def say(text: str) -> None:
@@ -228,31 +229,6 @@ def undeploy(workspace: Workspace, name: str, version: int) -> None:
 
     serving.undeploy(workspace, name, version)
     say(f"{name} v{version} is drained and taken down")
-
-
-@main.command()
-@click.argument("name")
-@click.argument("shares", nargs=-1)
-@click.option("--reason", default="by hand", show_default=True, help="kept in the ledger")
-@with_workspace
-def split(workspace: Workspace, name: str, shares: tuple[str, ...], reason: str) -> None:
-    """Part an endpoint's traffic over versions, in percent: `rayloop split digits 3=90 4=10`."""
-    from .jobs import serving
-    from .jobs.terminal import describe_split
-
-    say(describe_split(serving.set_split(workspace, name, shares, reason)))
-
-
-@main.command()
-@click.argument("name")
-@click.option("--reason", default="by hand", show_default=True, help="kept in the ledger")
-@with_workspace
-def rollback(workspace: Workspace, name: str, reason: str) -> None:
-    """Give all traffic back to the version that had it before."""
-    from .jobs import serving
-    from .jobs.terminal import describe_split
-
-    say(describe_split(serving.roll_back(workspace, name, reason)))
 
 
 @main.command()

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 
@@ -21,7 +22,7 @@ from ..platform.settings import Settings
 from ..platform.state import Deployment
 from ..platform.stats import DriftLimits, DriftReport, Profile, compare, profile_table
 from ..platform.traffic import capture_schema as names
-from ..platform.traffic.captured import Window, capture_files
+from ..platform.traffic.captured import Window, capture_files, is_live
 from ..platform.workspace import Workspace
 from .report import run_job, say
 
@@ -95,13 +96,14 @@ def _profile_unit(shared: tuple[str, dict[str, Any], bytes, Window], unit: list[
     root, schema_values, reference_json, window = shared
     store, schema = Store(root), Schema.from_dict(schema_values)
     reference = Profile.from_json(reference_json)
-    columns = [*reference.binnings, names.TIME]
+    columns = [*reference.binnings, names.TIME, names.VARIANT]
     profile = Profile.empty(reference.binnings)
     for path, groups in unit:
         with pq.ParquetFile(path, filesystem=store.filesystem) as file:
             for group in groups:
                 table: pa.Table = file.read_row_group(group, columns=columns, use_threads=False)
-                rows = monitored_capture(schema, table.filter(window.holds(table.column(names.TIME))))
+                kept = pc.and_(window.holds(table.column(names.TIME)), is_live(table.column(names.VARIANT)))
+                rows = monitored_capture(schema, table.filter(kept))
                 profile = profile.merge(profile_table(rows, reference.binnings))
     return profile.to_json()
 

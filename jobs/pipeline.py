@@ -129,7 +129,7 @@ class Pipeline:
         }
 
     def promote(self) -> Output:
-        """All traffic to the challenger; the old champion stays warm for a rollback, older versions go.
+        """All traffic to the challenger; the old champion stays warm for a rollback; older versions go, shadows stay.
 
         Where the canary decided otherwise, the challenger goes: its decision is written down before it is acted on.
         """
@@ -138,8 +138,9 @@ class Pipeline:
             self._roll_back(version)
         promote_version(self._workspace, self._project, version, f"pipeline run {self._run.id}")
         previous = self._done["canary"].get("champion")
+        shadows = {shadow.version for shadow in self._workspace.endpoints.split(self._project.endpoint).shadows}
         for found in self._workspace.endpoints.deployments(self._project.endpoint):
-            if found.version not in {version, previous}:
+            if found.version not in {version, previous} | shadows:
                 remove_version(self._workspace, found.endpoint, found.version)
         return {"version": version, "previous": previous}
 

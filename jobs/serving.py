@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ..platform.errors import Conflict, InvalidInput, NotFound
 from ..platform.project import Project
 from ..platform.state import Deployment
-from ..platform.traffic import Split
+from ..platform.traffic import Split, parse_shadows
 from ..platform.validate import Verdict
 from ..platform.workspace import Workspace
 from ..serve.versions import deploy_version, remove_version, wait_for_edge
@@ -56,6 +56,19 @@ def set_split(workspace: Workspace, name: str, shares: Sequence[str], reason: st
         promote_version(workspace, project, next(iter(weights)), reason)
         return workspace.endpoints.split(name)
     split = workspace.endpoints.set_split(name, weights, reason)
+    wait_for_edge(workspace.settings, split)
+    return split
+
+
+def set_shadows(workspace: Workspace, name: str, shares: Sequence[str], reason: str, *, end: bool = False) -> Split:
+    """Name an endpoint's shadows anew, such as `4` or `4=20`; `end` says that there shall be none."""
+    project_of(workspace, name)
+    if end == bool(shares):
+        raise InvalidInput("name at least one version, such as 4 or 4=20, or else --none")
+    asked = parse_shadows(name, shares)
+    if len({shadow.version for shadow in asked}) < len(asked):
+        raise InvalidInput(f"shadows {' '.join(shares)} of {name!r} name a version twice, and may name it once")
+    split = workspace.endpoints.set_shadows(name, {shadow.version: shadow.share for shadow in asked}, reason)
     wait_for_edge(workspace.settings, split)
     return split
 

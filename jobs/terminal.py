@@ -22,7 +22,7 @@ from ..platform.workspace import Workspace
 if TYPE_CHECKING:
     from ..platform.validate import Verdict
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)  # names and reasons are not ours to style
 
 MOST_DRIFT_ROWS = 15
 FOLLOW_PERIOD_S = 0.3
@@ -42,8 +42,9 @@ def clock(at_s: float | None) -> str:
 
 
 def describe_split(split: Split) -> str:
-    """One line such as `digits: v4 10 %, v3 90 % (revision 7)`."""
+    """One line such as `digits: v4 10 %, v3 90 %, shadow v5 20 % (revision 7)`."""
     parts = [f"v{variant.version} {variant.weight / 100:g} %" for variant in split.variants if variant.weight]
+    parts += [f"shadow v{shadow.version} {shadow.share / 100:g} %" for shadow in split.shadows]
     return f"{split.endpoint}: {', '.join(parts)} (revision {split.revision})"
 
 
@@ -121,6 +122,45 @@ def show_drift(result: Mapping[str, Any], most: int = MOST_DRIFT_ROWS) -> None:
         console.print(f"follow it: `rayloop pipeline show {result['pipeline_run']} --follow`")
 
 
+def show_shadow_report(found: Mapping[str, Any], most: int = MOST_DRIFT_ROWS) -> None:
+    """How alike a shadow and the primary answered, number by number, and how fast and how often they failed."""
+    primary = ", ".join(f"v{version}" for version in found["primary_versions"]) or "the primary"
+    shadow, agreement = f"shadow v{found['version']}", found["agreement"]
+    if agreement is None:
+        console.print(f"{found['endpoint']}: nothing that {shadow} answered in this window can be compared")
+    else:
+        console.print(
+            f"{found['endpoint']}: {shadow} agrees with {primary} on {agreement['mean']:.2%} of {found['rows']} rows "
+            f"({_interval(agreement, '.2%')}), by {found['agreement_on']}"
+        )
+    console.print(_sides(found, primary, shadow))
+    differences = sorted(found["differences"], key=lambda one: -one["absolute"]["mean"])
+    table = make_table("output", ">mean difference", "95 %", ">mean |difference|", "95 %", ">rows")
+    for one in differences[:most]:
+        parts = [(f"{one[key]['mean']:.4g}", _interval(one[key], ".4g")) for key in ("difference", "absolute")]
+        table.add_row(one["output"], *parts[0], *parts[1], str(one["rows"]))
+    if differences:
+        console.print(table)
+    if len(differences) > most:
+        console.print(f"… and {len(differences) - most} outputs that differ less")
+    if found["ambiguous"]:
+        console.print(f"{found['ambiguous']} request ids came more than once and are left out")
+    if found["not_compared"]:
+        console.print(f"not compared: {', '.join(found['not_compared'])}")
+
+
+def _sides(found: Mapping[str, Any], primary: str, shadow: str) -> Table:
+    """Latency and errors of the requests that both got."""
+    table, sides = make_table("", f">{primary}", f">{shadow}", ">ratio"), (found["primary"], found["shadow"])
+    table.add_row("requests of both", *[str(found["requests"])] * 2, "")
+    for name in ("p50", "p99"):
+        table.add_row(f"{name} ms", *(_number(side[f"{name}_ms"]) for side in sides), _number(found[f"{name}_ratio"]))
+    rows = {"refused": "refused (4xx)", "failed": "failed (5xx)", "rows_alone": "rows without a partner"}
+    for key, label in rows.items():
+        table.add_row(label, *(str(side[key]) for side in sides), "")
+    return table
+
+
 def show_pipelines(runs: Sequence[PipelineRun]) -> None:
     """Runs, oldest first."""
     table = make_table("run", "trigger", "state", "began (UTC)", "reason")
@@ -169,7 +209,7 @@ def show_versions(workspace: Workspace, model: str) -> None:
     for found in workspace.registry.versions(model):
         verdict = workspace.verdicts.latest(model, found.version)
         state = "never" if verdict is None else ("passed" if verdict.passed else "failed")
-        share = f"{shares[found.version]:g} %" if found.version in shares else ""
+        share = shares.get(found.version, "")
         alias = CHAMPION if found.version == champion else ""
         sha256 = found.tags.get("rayloop.sha256", "")[:12]
         table.add_row(str(found.version), state, share, alias, found.run_id[:12], sha256)
@@ -182,15 +222,17 @@ def show_models(workspace: Workspace, endpoint: str) -> None:
     table = make_table(">version", ">traffic", "model", "SHA-256", "from")
     for found in workspace.endpoints.deployments(endpoint):
         origin = found.origin or {}
-        share = f"{shares[found.version]:g} %" if found.version in shares else ""
-        table.add_row(str(found.version), share, origin["model"], origin["sha256"][:12], origin["source"])
+        table.add_row(
+            str(found.version), shares.get(found.version, ""), origin["model"], origin["sha256"][:12], origin["source"]
+        )
     console.print(table)
 
 
-def _shares(workspace: Workspace, endpoint: str) -> dict[int, float]:
-    """Percent of an endpoint's traffic, by version."""
+def _shares(workspace: Workspace, endpoint: str) -> dict[int, str]:
+    """What each version has of an endpoint's traffic: a share of its own, or of the copies."""
     splits = [split for split in workspace.endpoints.splits() if split.endpoint == endpoint]
-    return {variant.version: variant.weight / 100 for split in splits for variant in split.variants}
+    copies = {shadow.version: f"shadow {shadow.share / 100:g} %" for split in splits for shadow in split.shadows}
+    return copies | {v.version: f"{v.weight / 100:g} %" for split in splits for v in split.variants}
 
 
 def show_ledger(entries: Sequence[Entry]) -> None:
@@ -211,6 +253,12 @@ def show_tokens(tokens: Sequence[Token]) -> None:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _interval(estimate: Mapping[str, Any], form: str) -> str:
+    if estimate["low"] is None:
+        return "too few requests for an interval"
+    return f"{estimate['low']:{form}} to {estimate['high']:{form}}"
 
 
 def _brief(values: Mapping[str, Any], most: int = 110) -> str:

@@ -15,6 +15,7 @@ from .protocol.arrival import REQUEST_ID_HEADER, Arrival, read_arrival
 from .protocol.statistics import Statistics
 from .reply import Reply
 from .service import DEFAULT_MAX_BODY_BYTES, VersionService
+from .shadow import Mirror
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -42,6 +43,7 @@ class VersionApplication:
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         platform: str = "rayloop",
         batching: Batching | None = None,
+        mirror: Mirror | None = None,
         before_close: Callable[[], None] = lambda: None,
     ) -> None:
         """`before_close` ends what else asks the service; raises InvalidInput for an empty secret."""
@@ -55,6 +57,7 @@ class VersionApplication:
             max_body_bytes=max_body_bytes,
             platform=platform,
             batching=batching,
+            mirror=mirror,
         )
 
     @property
@@ -102,14 +105,14 @@ class VersionApplication:
         if root_path and path.startswith(root_path + "/"):
             path = path[len(root_path) :]
         opened = self.service.open(scope["method"], path, headers)
-        return opened if isinstance(opened, Reply) else await self._infer(opened, headers, receive, arrival)
+        return opened if isinstance(opened, Reply) else await self._infer(opened, path, headers, receive, arrival)
 
     async def _infer(
-        self, codec: Codec, headers: Mapping[str, str], receive: Receive, arrival: Arrival
+        self, codec: Codec, path: str, headers: Mapping[str, str], receive: Receive, arrival: Arrival
     ) -> Reply | None:
         try:
             body = await self._read_body(headers, receive)
-            return None if body is None else await self.service.answer(codec, headers, body, arrival)
+            return None if body is None else await self.service.answer(codec, path, headers, body, arrival)
         except RayloopError as error:  # the model's own errors are in its reply
             return self.service.turn_away(codec, error, arrival)
 

@@ -12,7 +12,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -320,7 +321,8 @@ class Batcher(Generic[R]):
             columns = requests[0].columns if len(requests) == 1 else joined(requests)
             infer_ns = time.perf_counter_ns()
             params = requests[0].params
-            return self._predict(columns, rows) if params is None else self._predict(columns, rows, params)
+            with _no_loop_is_running():
+                return self._predict(columns, rows) if params is None else self._predict(columns, rows, params)
         except Exception as error:
             return error
         finally:
@@ -342,6 +344,17 @@ class Batcher(Generic[R]):
     def _here(self) -> asyncio.AbstractEventLoop | None:
         """The lane, where this is called on it."""
         return self._lane if threading.get_ident() == self._lane_thread else None
+
+
+@contextmanager
+def _no_loop_is_running() -> Iterator[None]:
+    """Let a model that runs an event loop of its own do so, although it is called on the lane."""
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(running)
 
 
 def joined(requests: Sequence[Request]) -> Columns:

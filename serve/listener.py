@@ -99,6 +99,7 @@ class Listener:
 class _Exchange:
     """One request and, once it is there, its reply."""
 
+    path: str
     headers: dict[str, str]
     arrival: Arrival
     opened: Reply | Codec
@@ -184,10 +185,11 @@ class _Connection(asyncio.Protocol):
         if b"%" in path:
             path = unquote_to_bytes(path)
         method = self._parser.get_method().decode("latin-1")
-        opened = self._service.open(method, path.decode("utf-8", "replace"), headers)
+        where = path.decode("utf-8", "replace")
+        opened = self._service.open(method, where, headers)
         is_last = not self._parser.should_keep_alive() or self._parser.should_upgrade()
         self._head_bytes = 0
-        self._reading = _Exchange(headers, read_arrival(headers), opened, bytearray(), is_last)
+        self._reading = _Exchange(where, headers, read_arrival(headers), opened, bytearray(), is_last)
         if not isinstance(opened, Reply):
             length = headers.get("content-length", "")
             self._check_size(int(length) if length.isdecimal() and len(length) < 20 else 0)
@@ -222,7 +224,7 @@ class _Connection(asyncio.Protocol):
 
         try:
             exchange.drop = self._service.start(
-                opened, exchange.headers, exchange.body, exchange.arrival, deliver, self._loop
+                opened, exchange.path, exchange.headers, exchange.body, exchange.arrival, deliver, self._loop
             )
         except RayloopError as error:
             deliver(error)

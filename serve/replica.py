@@ -17,6 +17,7 @@ from .capture import Capture
 from .presence import Presence
 from .protocol import one_write
 from .secret import edge_secret
+from .shadow import mirror_of
 from .warm_up import warm_up
 
 
@@ -43,20 +44,23 @@ class VersionReplica:
     def __init__(self, arguments: dict[str, Any]) -> None:
         chosen = ReplicaArguments.model_validate(arguments)
         one_write.install()
-        workspace = Workspace(Settings.load())
+        settings = Settings.load()
+        workspace = Workspace(settings)
         replica_id = serve.get_replica_context().replica_id.unique_id
         presence = Presence(workspace, replica_id, _node_address())
         model = load_predictor(chosen.artifact, chosen.origin["sha256"] if chosen.origin else None)
         warm_up(model)
         capture = Capture(chosen.endpoint, chosen.version, model.signature, workspace.capture_folder)
+        secret = edge_secret(workspace.store)
         self._application = VersionApplication(
             chosen.endpoint,
             chosen.version,
             model,
-            edge_secret(workspace.store),
+            secret,
             capture,
             max_body_bytes=MAX_BODY_BYTES,
             platform="mlflow" if chosen.origin else "rayloop",
+            mirror=mirror_of(settings, secret, ray.get_runtime_context().gcs_address),
             before_close=presence.end,
         )
         presence.begin(self._application.service)

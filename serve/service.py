@@ -31,6 +31,7 @@ from .protocol.statistics import Statistics
 from .protocol.v1 import V1
 from .protocol.v2 import V2
 from .reply import TEXT_TYPE, Reply, json_reply, refusal
+from .shadow import SHADOW_HEADER, Mirror
 
 DEFAULT_MAX_BODY_BYTES = 16 * 1024 * 1024
 SECRET_HEADER = "x-rayloop-secret"  # noqa: S105  the header's name
@@ -45,16 +46,25 @@ _logger = logging.getLogger(__name__)
 class _Job:
     """One inference request on its way through the batcher."""
 
-    __slots__ = ("_arrival", "_body", "_codec", "_headers", "_request", "_service")
+    __slots__ = ("_arrival", "_body", "_codec", "_copy", "_headers", "_path", "_request", "_service")
 
     def __init__(
-        self, service: VersionService, codec: Codec, body: bytes | bytearray, headers: Headers, arrival: Arrival
+        self,
+        service: VersionService,
+        codec: Codec,
+        path: str,
+        headers: Headers,
+        body: bytes | bytearray,
+        arrival: Arrival,
     ) -> None:
-        self._service, self._codec, self._body = service, codec, body
+        self._service, self._codec, self._path, self._body = service, codec, path, body
         self._headers, self._arrival = headers, arrival
         self._request: Request | None = None
+        self._copy: bytes | None = None
 
     def read(self) -> Request:
+        if SHADOW_HEADER in self._headers:
+            self._copy = bytes(self._body)  # now, as a model may write into the body
         content = self._body
         if "content-encoding" in self._headers:
             content = decompressed(content, self._headers["content-encoding"], self._service.max_body_bytes)
@@ -76,6 +86,8 @@ class _Job:
             reply = refusal(500, f"the model failed: {type(error).__name__}", self._codec)
         given = None if isinstance(outputs, Exception) else outputs
         self._service.record(self._arrival, reply, self._request, given)
+        if self._copy is not None:
+            self._service.copy_to_shadows(self._path, self._headers, self._copy, self._arrival)
         return reply
 
     def _packed(self, answer: Answer) -> Reply:
@@ -103,6 +115,7 @@ class VersionService:
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         platform: str = "rayloop",
         batching: Batching | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         """Raises InvalidInput for an empty secret, which every request without the header would match."""
         if not secret:
@@ -111,7 +124,7 @@ class VersionService:
         self.endpoint, self.version = endpoint, version
         self.statistics = Statistics()
         self._predictor, self._signature = predictor, predictor.signature
-        self._secret, self._capture = secret, capture
+        self._secret, self._capture, self._mirror = secret, capture, mirror
         self._platform = platform
         self._metadata = metadata(endpoint, [version], predictor.signature, platform)
         codecs: Mapping[Verb, Codec] = {
@@ -119,7 +132,7 @@ class VersionService:
             Verb.PREDICT: V1(predictor.signature),
             Verb.INVOCATIONS: Mlflow(predictor.signature),
         }
-        prefix = app_prefix(endpoint, version)
+        self._prefix = prefix = app_prefix(endpoint, version)
         self._routes: dict[str, tuple[Route, Codec | None]] = {}
         for path, route in routes(endpoint, version).items():
             self._routes[path] = self._routes[prefix + path] = (route, codecs.get(route.verb))
@@ -148,13 +161,16 @@ class VersionService:
             return refusal(405, sentence, headers=((b"allow", route.method.encode()),))
         return self._tell(route.verb) if codec is None else codec
 
-    async def answer(self, codec: Codec, headers: Headers, body: bytes | bytearray, arrival: Arrival) -> Reply:
+    async def answer(
+        self, codec: Codec, path: str, headers: Headers, body: bytes | bytearray, arrival: Arrival
+    ) -> Reply:
         """Answer an inference. Raises a RayloopError, for `turn_away`, where a bound kept the model from it."""
-        return await self._batcher.run(_Job(self, codec, body, headers, arrival))
+        return await self._batcher.run(_Job(self, codec, path, headers, body, arrival))
 
     def start(
         self,
         codec: Codec,
+        path: str,
         headers: Headers,
         body: bytes | bytearray,
         arrival: Arrival,
@@ -165,7 +181,7 @@ class VersionService:
 
         Raises the same errors where the request is refused at once.
         """
-        return self._batcher.submit(_Job(self, codec, body, headers, arrival), deliver, loop).drop
+        return self._batcher.submit(_Job(self, codec, path, headers, body, arrival), deliver, loop).drop
 
     def turn_away(self, codec: Codec, error: Exception, arrival: Arrival) -> Reply:
         """Refuse an inference that the model never answered, and count and capture it."""
@@ -186,6 +202,13 @@ class VersionService:
         self._batcher.close()
         if self._capture is not None:
             self._capture.close()
+        if self._mirror is not None:
+            self._mirror.close()
+
+    def copy_to_shadows(self, path: str, headers: Headers, body: bytes, arrival: Arrival) -> None:
+        """Offer an answered request to the shadows that its headers name, if there is a mirror."""
+        if self._mirror is not None:
+            self._mirror.offer(path.removeprefix(self._prefix), headers, body, arrival, headers[SHADOW_HEADER])
 
     def record(self, arrival: Arrival, reply: Reply, request: Request | None, outputs: Columns | None) -> None:
         """Offer an answered request to the capture, if there is one."""
@@ -204,7 +227,7 @@ class VersionService:
             case Verb.METADATA:
                 return Reply(200, self._metadata)
             case Verb.STATISTICS:
-                return Reply(200, self.statistics.written(self.endpoint, self.version))
+                return Reply(200, self.statistics.written(self.endpoint, self.version, self._own_counts()))
             case Verb.CONFIGURATION:
                 return Reply(200, configuration(self.endpoint, self._signature, self._platform))
             case Verb.DOCUMENT:
@@ -217,6 +240,10 @@ class VersionService:
                 return Reply(200, mlflow_version().encode(), media_type=TEXT_TYPE)
             case _:
                 return json_reply(200, {"name": self.endpoint, "version": str(self.version), "ready": True})
+
+    def _own_counts(self) -> dict[str, object]:
+        counted = {"capture": self._capture, "mirror": self._mirror}
+        return {name: part.counters() for name, part in counted.items() if part is not None}
 
     def _predict(self, columns: Columns, rows: int, params: Mapping[str, Any] | None = None) -> Columns:
         ask = self._predictor.predict

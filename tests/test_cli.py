@@ -24,6 +24,7 @@ from rayloop.platform.project import FILE_NAME
 from rayloop.platform.settings import CLUSTER_FILE, Settings
 from rayloop.platform.workspace import Workspace
 
+SHADOW_VERBS = (("shadow", "nope", "2"), ("shadow-report", "nope"))
 NOBODY = "http://127.0.0.1:9"  # the discard port: nobody listens there
 PORT_SETTINGS = ("edge", "mlflow", "dashboard", "serve")
 
@@ -249,7 +250,13 @@ def test_of_several_files_the_wrong_one_is_named_and_none_is_kept(project: Path,
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own query
 def test_unknown_models_are_told_apart_from_known_ones(project: Path) -> None:
     assert refuse(3, "versions", "nope") == "no model 'nope' is registered"
-    for verb in (("deploy", "nope"), ("split", "nope", "1=100"), ("rollback", "nope"), ("retrain", "nope")):
+    for verb in (
+        ("deploy", "nope"),
+        ("split", "nope", "1=100"),
+        ("rollback", "nope"),
+        ("retrain", "nope"),
+        *SHADOW_VERBS,
+    ):
         assert "'nope'; known: none" in refuse(3, *verb)
     run("data", "add")
     assert "'nope'; known: toy" in refuse(3, "deploy", "nope")
@@ -288,6 +295,28 @@ def test_wrong_shares_are_one_sentence(project: Path, shares: tuple[str, ...], c
     said = refuse(code, "split", "toy", *shares)
     assert [word for word in words if word not in said] == []
     assert run("ledger", "verify").startswith("0 entries")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "name at least one version, such as 4 or 4=20, or else --none"),
+        (("2", "--none"), 2, "or else --none"),
+        (("2=half",), 2, "share '2=half' of 'toy' must be VERSION=PERCENT"),
+        (("2",), 3, "no endpoint 'toy' is served here"),
+    ],
+)
+def test_wrong_shadows_are_one_sentence(project: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
+    run("data", "add")
+    assert words in refuse(code, "shadow", "toy", *arguments)
+    assert run("ledger", "verify").startswith("0 entries")
+
+
+def test_a_report_of_a_shadow_that_captured_nothing_is_json_all_the_same(project: Path) -> None:
+    run("data", "add")
+    found = json.loads(run("shadow-report", "toy", "--version", "2", "--json"))
+    assert (found["endpoint"], found["version"], found["rows"], found["agreement"]) == ("toy", 2, 0, None)
+    assert "nothing that shadow v2 answered" in run("shadow-report", "toy", "--version", "2")
 
 
 @pytest.mark.parametrize(

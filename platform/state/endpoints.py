@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
 from ..errors import Conflict, NotFound
-from ..traffic import Split, Variant
+from ..traffic import Shadow, Split, Variant
 from .database import Database
 from .ledger import Ledger
 from .tables import deployment, endpoint, split_history
@@ -86,11 +86,13 @@ class Endpoints:
             self._ledger.append(connection, "deploy", f"{wanted.endpoint}/{wanted.version}", detail)
 
     def remove_deployment(self, name: str, version: int) -> None:
-        """Ask for a version to be taken down. Raises Conflict while it has traffic."""
+        """Ask for a version to be taken down. Raises Conflict while it has traffic or is a shadow."""
         with self._database.transaction() as connection:
             split = _split(connection, name)
             if split is not None and any(variant.version == version for variant in split.variants):
                 raise Conflict(f"{name} version {version} still has traffic: move its share away first")
+            if split is not None and any(shadow.version == version for shadow in split.shadows):
+                raise Conflict(f"{name} version {version} is a shadow: take it out by `rayloop shadow {name}` first")
             if _remove(connection, name, version):
                 self._ledger.append(connection, "undeploy", f"{name}/{version}", {})
 
@@ -110,30 +112,47 @@ class Endpoints:
     def set_split(self, name: str, weights: Mapping[int, int], reason: str) -> Split:
         """Make a new revision of a split; versions without traffic are left out of `weights`.
 
-        Raises Conflict where a version is not deployed; the split stays as it was.
+        The shadows stay, except those that get traffic by it. Raises Conflict where a version is not deployed; the
+        split stays as it was.
         """
         with self._database.transaction() as connection:
-            up = set(connection.execute(select(deployment.c.version).where(deployment.c.endpoint == name)).scalars())
-            missing = sorted(set(weights) - up)
-            if missing:
-                raise Conflict(f"{name} version {missing[0]} is not deployed: run `rayloop deploy` first")
+            _require_deployed(connection, name, set(weights))
             before = _split(connection, name)
-            revision = 1 if before is None else before.revision + 1
-            after = Split(name, tuple(Variant(v, w) for v, w in sorted(weights.items())), revision)
-            stored = {str(variant.version): variant.weight for variant in after.variants}
-            now_s = time.time()
-            connection.execute(delete(endpoint).where(endpoint.c.name == name))
-            connection.execute(endpoint.insert().values(name=name, revision=revision, split=stored, updated_s=now_s))
-            connection.execute(
-                split_history.insert().values(endpoint=name, revision=revision, split=stored, reason=reason, at_s=now_s)
-            )
-            detail = {
-                "before": _weights(before),
-                "after": _weights(after),
-                "reason": reason,
-                "revision": revision,
-            }
+            variants = tuple(Variant(version, weight) for version, weight in sorted(weights.items()))
+            kept = () if before is None else before.shadows
+            kept = tuple(shadow for shadow in kept if not weights.get(shadow.version))
+            after = Split(name, variants, 1 if before is None else before.revision + 1, kept)
+            _store(connection, after, reason)
+            detail: dict[str, Any] = {"before": _weights(before), "after": _weights(after)}
+            if before is not None and before.shadows != after.shadows:
+                detail |= {"shadows_before": _shares(before), "shadows_after": _shares(after)}
+            detail |= {"reason": reason, "revision": after.revision}
             self._ledger.append(connection, "split", name, detail)
+        return after
+
+    def set_shadows(self, name: str, shares: Mapping[int, int], reason: str) -> Split:
+        """Make a new revision of a split whose weights stay and whose shadows are these; none end all shadowing.
+
+        Raises NotFound for an endpoint without a split, Conflict where a version is not deployed or has traffic.
+        """
+        with self._database.transaction() as connection:
+            before = _split(connection, name)
+            if before is None:
+                raise NotFound(f"no endpoint {name!r} is served here")
+            _require_deployed(connection, name, set(shares))
+            for variant in before.variants:
+                if variant.weight and variant.version in shares:
+                    raise Conflict(f"{name} version {variant.version} has traffic itself: it can't be a shadow")
+            shadows = tuple(Shadow(version, share) for version, share in sorted(shares.items()))
+            after = replace(before, shadows=shadows, revision=before.revision + 1)
+            _store(connection, after, reason)
+            detail = {
+                "before": _shares(before),
+                "after": _shares(after),
+                "reason": reason,
+                "revision": after.revision,
+            }
+            self._ledger.append(connection, "shadow", name, detail)
         return after
 
     def previous_weights(self, name: str) -> dict[int, int]:
@@ -160,11 +179,31 @@ def _split(connection: Connection, name: str) -> Split | None:
 
 def _as_split(row: Any) -> Split:
     variants = tuple(Variant(int(version), int(weight)) for version, weight in row.split.items())
-    return Split(row.name, variants, row.revision)
+    shadows = tuple(Shadow(int(version), int(share)) for version, share in row.shadows.items())
+    return Split(row.name, variants, row.revision, shadows)
+
+
+def _store(connection: Connection, split: Split, reason: str) -> None:
+    """Put a split in the place of the one before it, and beside all before it."""
+    stored = {"revision": split.revision, "split": _weights(split), "shadows": _shares(split)}
+    now_s = time.time()
+    connection.execute(delete(endpoint).where(endpoint.c.name == split.endpoint))
+    connection.execute(endpoint.insert().values(name=split.endpoint, updated_s=now_s, **stored))
+    connection.execute(split_history.insert().values(endpoint=split.endpoint, reason=reason, at_s=now_s, **stored))
+
+
+def _require_deployed(connection: Connection, name: str, versions: set[int]) -> None:
+    up = set(connection.execute(select(deployment.c.version).where(deployment.c.endpoint == name)).scalars())
+    if missing := sorted(versions - up):
+        raise Conflict(f"{name} version {missing[0]} is not deployed: run `rayloop deploy` first")
 
 
 def _weights(split: Split | None) -> dict[str, int]:
     return {} if split is None else {str(variant.version): variant.weight for variant in split.variants}
+
+
+def _shares(split: Split) -> dict[str, int]:
+    return {str(shadow.version): shadow.share for shadow in split.shadows}
 
 
 def _deployment(row: Any) -> Deployment:

@@ -46,6 +46,7 @@ endpoint = Table(
     Column("name", String(64), primary_key=True),
     Column("revision", Integer, nullable=False),
     Column("split", JSON, nullable=False),  # {"3": 9000, "4": 1000}, weights in 1/10,000
+    Column("shadows", JSON, nullable=False, server_default="{}"),  # {"5": 10000}, shares in 1/10,000
     Column("updated_s", Float, nullable=False),
 )
 
@@ -55,6 +56,7 @@ split_history = Table(
     Column("endpoint", String(64), primary_key=True),
     Column("revision", Integer, primary_key=True),
     Column("split", JSON, nullable=False),
+    Column("shadows", JSON, nullable=False, server_default="{}"),
     Column("reason", Text, nullable=False),
     Column("at_s", Float, nullable=False),
 )

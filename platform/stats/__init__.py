@@ -10,6 +10,7 @@ scan.py          the one pass from a table to its profile
 groups.py        coarse groups of bins for PSI and KL
 distance.py      how far two histograms lie apart
 significance.py  how likely that is by chance
+estimate.py      means and shares with an interval
 drift.py         which columns drift, and whether the window does
 report.py        what the comparison says
 """
@@ -19,6 +20,7 @@ from .binning import Binning, fit_binnings
 from .columns import kind_of
 from .distance import jensen_shannon, kl_divergence, ks_statistic, psi, total_variation
 from .drift import DriftLimits, compare
+from .estimate import Estimate, estimate_mean, estimate_share, student_t
 from .groups import coarse_groups, fine_groups, in_groups
 from .histogram import counts_in_bins, edges_like
 from .moments import Moments
@@ -43,6 +45,7 @@ __all__ = [
     "ColumnProfile",
     "DriftLimits",
     "DriftReport",
+    "Estimate",
     "Moments",
     "Profile",
     "array_module",
@@ -54,6 +57,8 @@ __all__ = [
     "compare",
     "counts_in_bins",
     "edges_like",
+    "estimate_mean",
+    "estimate_share",
     "fine_groups",
     "fit_binnings",
     "homogeneity_p_value",
@@ -68,6 +73,7 @@ __all__ = [
     "profile_table",
     "psi",
     "smallest_ks",
+    "student_t",
     "to_host",
     "total_variation",
 ]

@@ -15,6 +15,7 @@ import pyarrow as pa
 from ..errors import InvalidInput
 from ..model.signature import ColumnSpec, Datatype, Signature
 
+VERSION = "version"  # in the path alone
 REQUEST_ID = "request_id"
 ROW = "row"
 TIME = "time"
@@ -28,8 +29,11 @@ REVISION = "revision"
 INPUT_PREFIX = "input."
 OUTPUT_PREFIX = "output."
 
+SHADOW_VARIANT = "shadow"
+"""Variant of a copy of a request that another version answered; see `captured.is_live`."""
+
 # Given to a reader, it keeps an endpoint called "7" text and saves the guess over every path.
-PARTITION_SCHEMA = pa.schema([("endpoint", pa.string()), ("version", pa.int32()), ("date", pa.string())])
+PARTITION_SCHEMA = pa.schema([("endpoint", pa.string()), (VERSION, pa.int32()), ("date", pa.string())])
 
 ARROW_TYPE: Mapping[Datatype, pa.DataType] = {
     "BOOL": pa.bool_(),

@@ -15,11 +15,14 @@ from ..errors import InvalidInput
 
 BUCKETS = 10_000
 MAX_VARIANTS = 8
+MAX_SHADOWS = 4
 MAX_VERSION = 999_999_999
 
 _ENDPOINT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SHARE = re.compile(r"([1-9][0-9]{0,8})=([0-9]{1,3})(?:\.([0-9]{1,2}))?")
 _FIELD = re.compile(r"([0-9]{1,5}):([1-9][0-9]{0,8}):([0-9]{1,5})")
+_SHADOW_MARK = "s:"
+_SHADOW = re.compile(r"([1-9][0-9]{0,8}):([0-9]{1,5})")
 _REVISION = re.compile(r"[0-9]{1,15}")
 
 
@@ -74,12 +77,21 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A version that gets a copy of a share of the requests, in 1/10,000; nobody waits for its answers."""
+
+    version: int
+    share: int
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
-    """The shares of an endpoint's versions, newest first; each change is a new revision."""
+    """The shares of an endpoint's versions and its shadows, newest first; each change is a new revision."""
 
     endpoint: str
     variants: tuple[Variant, ...]
     revision: int
+    shadows: tuple[Shadow, ...] = ()
 
     def __post_init__(self) -> None:
         check_endpoint(self.endpoint)
@@ -100,6 +112,23 @@ class Split:
             raise self._invalid(f"adds up to {_percent(total)} %, and must add up to 100 %")
         if self.revision < 0:
             raise self._invalid(f"has revision {self.revision}, and a revision must not be negative")
+        self._check_shadows({variant.version for variant in ordered if variant.weight})
+
+    def _check_shadows(self, with_traffic: set[int]) -> None:
+        ordered = tuple(sorted(self.shadows, key=lambda shadow: -shadow.version))
+        object.__setattr__(self, "shadows", ordered)
+        versions = [shadow.version for shadow in ordered]
+        if len(ordered) > MAX_SHADOWS:
+            raise self._invalid(f"has {len(ordered)} shadows, and may have at most {MAX_SHADOWS}")
+        for shadow in ordered:
+            check_version(self.endpoint, shadow.version)
+            if versions.count(shadow.version) > 1:
+                raise self._invalid(f"names shadow {shadow.version} twice, and may name it once")
+            if shadow.version in with_traffic:
+                raise self._invalid(f"has version {shadow.version} as a shadow, which has traffic itself")
+            if not 1 <= shadow.share <= BUCKETS:
+                share = f"{shadow.version}={_percent(shadow.share)}"
+                raise self._invalid(f"copies {share}, and a shadow's share must lie in 0.01..100 %")
 
     @classmethod
     def parse(cls, endpoint: str, shares: Sequence[str], revision: int) -> Self:
@@ -108,26 +137,20 @@ class Split:
         >>> Split.parse("digits", ["3=90", "4=10"], revision=1).variants
         (Variant(version=4, weight=1000), Variant(version=3, weight=9000))
         """
-        variants = []
-        for share in shares:
-            match = _SHARE.fullmatch(share.strip())
-            if not match:
-                raise InvalidInput(
-                    f"share {share!r} of {endpoint!r} must be VERSION=PERCENT "
-                    "with up to two decimals, such as 3=90 or 4=2.5"
-                )
-            hundredths = (match[3] or "").ljust(2, "0")
-            variants.append(Variant(int(match[1]), int(match[2]) * 100 + int(hundredths)))
-        return cls(endpoint, tuple(variants), revision)
+        return cls(endpoint, tuple(Variant(*_parsed(endpoint, share)) for share in shares), revision)
 
     @classmethod
     def from_map_value(cls, endpoint: str, value: str) -> Self:
         """Read what `map_value` wrote; raises InvalidInput on anything else."""
         revision, *fields = value.split("|")
+        has_shadows = bool(fields) and fields[-1].startswith(_SHADOW_MARK)
+        copied = fields.pop().removeprefix(_SHADOW_MARK).split(",") if has_shadows else []
         matches = [_FIELD.fullmatch(field) for field in fields]
-        variants = tuple(Variant(int(match[2]), int(match[3])) for match in matches if match)
-        if _REVISION.fullmatch(revision) and len(variants) == len(fields):
-            split = cls(endpoint, variants, int(revision))
+        copies = [_SHADOW.fullmatch(field) for field in copied]
+        if _REVISION.fullmatch(revision) and all(matches) and all(copies):
+            variants = tuple(Variant(int(match[2]), int(match[3])) for match in matches if match)
+            shadows = tuple(Shadow(int(match[1]), int(match[2])) for match in copies if match)
+            split = cls(endpoint, variants, int(revision), shadows)
             if split.map_value() == value:
                 return split
         raise InvalidInput(f"map value {value!r} of {endpoint!r} must be what a split writes")
@@ -135,15 +158,20 @@ class Split:
     def map_value(self) -> str:
         """Write the whole split as one map value: `revision|threshold:version:weight|...`, newest first.
 
-        A version owns the buckets from the threshold before it up to, and without, its own.
+        A version owns the buckets from the threshold before it up to, and without, its own. Where there are
+        shadows, they are the last field, `s:version:share,version:share`.
 
         >>> Split.parse("digits", ["3=90", "4=10"], revision=7).map_value()
         '7|1000:4:1000|10000:3:9000'
+        >>> Split("digits", (Variant(3, 10_000),), 8, (Shadow(4, 10_000), Shadow(5, 500))).map_value()
+        '8|10000:3:10000|s:5:500,4:10000'
         """
         fields, threshold = [str(self.revision)], 0
         for variant in self.variants:
             threshold += variant.weight
             fields.append(f"{threshold}:{variant.version}:{variant.weight}")
+        if self.shadows:
+            fields.append(_SHADOW_MARK + ",".join(f"{shadow.version}:{shadow.share}" for shadow in self.shadows))
         return "|".join(fields)
 
     def variant_of(self, bucket: int) -> Variant:
@@ -159,6 +187,27 @@ class Split:
 
     def _invalid(self, fault: str) -> InvalidInput:
         return InvalidInput(f"split of {self.endpoint!r} {fault}")
+
+
+def parse_shadows(endpoint: str, shares: Sequence[str]) -> tuple[Shadow, ...]:
+    """Read shadows as a person writes them: VERSION for all requests, VERSION=PERCENT for a share of them.
+
+    >>> parse_shadows("digits", ["4", "5=2.5"])
+    (Shadow(version=4, share=10000), Shadow(version=5, share=250))
+    """
+    whole = [share if "=" in share else f"{share}=100" for share in map(str.strip, shares)]
+    return tuple(Shadow(*_parsed(endpoint, share)) for share in whole)
+
+
+def _parsed(endpoint: str, share: str) -> tuple[int, int]:
+    """A version and its share in 1/10,000."""
+    match = _SHARE.fullmatch(share.strip())
+    if not match:
+        raise InvalidInput(
+            f"share {share!r} of {endpoint!r} must be VERSION=PERCENT with up to two decimals, such as 3=90 or 4=2.5"
+        )
+    hundredths = (match[3] or "").ljust(2, "0")
+    return int(match[1]), int(match[2]) * 100 + int(hundredths)
 
 
 def _percent(weight: int) -> str:

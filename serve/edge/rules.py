@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ...platform.traffic import BUCKETS, MAX_VARIANTS
+from ...platform.traffic.capture_schema import SHADOW_VARIANT
 from .answers import BAD_TOKEN, ERRORS, NO_TOKEN, TOO_MANY, UNKNOWN_MODEL, UNKNOWN_VERSION, json_body
 from .counts import TABLE
 from .listings import listings, liveness, methods_of_health
 from .settings import EdgeSettings
+from .shadow import IS_COPY, know_a_copy, name_the_shadows, pin_a_copy
 
 BACKEND = "serve"
 LIMITS = "limits"
@@ -110,6 +112,7 @@ def _distrust_the_client(settings: EdgeSettings) -> list[str]:
         f"http-request return status 413 {json_body(too_large)} if {{ req.body_size gt {limit_bytes} }}",
         f"http-request return status 413 {json_body(too_vague)} "
         f"if {{ req.hdr(transfer-encoding) -m found }} {{ req.body_size gt {buffer_bytes} }}",
+        *know_a_copy(),
         "http-request del-header x-rayloop- -m beg",
         "http-request del-header authorization",
     ]
@@ -128,6 +131,7 @@ def _pick_version(settings: EdgeSettings) -> list[str]:
         # With a slash at its end even a path that stops at /versions has a sixth field, an empty one.
         "http-request set-var(txn.pinned) var(txn.route),concat(/),field(6,/),field(1,:) "
         "if { var(txn.route),field(5,/) -m str versions }",
+        *pin_a_copy(),
         f"http-request set-var(txn.split) var(txn.model),map('{settings.split_map}')",
         f"http-request set-var(txn.app) var(txn.model),concat(/,txn.pinned),map('{settings.versions_map}') if {pinned}",
         f"http-request return status 404 {UNKNOWN_VERSION} if {pinned} !{{ var(txn.app) -m found }}",
@@ -168,6 +172,8 @@ def _hand_over(settings: EdgeSettings) -> list[str]:
         "http-request set-header x-rayloop-version %[var(txn.version)]",
         "http-request set-header x-rayloop-variant pinned if { var(txn.pinned) -m found }",
         "http-request set-header x-rayloop-variant split unless { var(txn.pinned) -m found }",
+        f"http-request set-header x-rayloop-variant {SHADOW_VARIANT} if {IS_COPY}",
+        *name_the_shadows(),
         "http-request set-header x-rayloop-propensity %[var(txn.pick),field(3,:)]",
         f"http-request set-header x-rayloop-bucket %[var(txn.bucket)] if {bucket}",
         f"http-request set-header x-rayloop-revision %[var(txn.revision)] if {revision}",
@@ -177,7 +183,7 @@ def _hand_over(settings: EdgeSettings) -> list[str]:
         "http-request set-header x-request-disconnect-disabled ?1",
         *_name_the_endpoint(),
         "http-request set-var-fmt(txn.app) %[var(txn.model)]--v%[var(txn.version)]",
-        *([f"http-request track-sc1 var(txn.app) table {TABLE}"] if settings.metrics_port else []),
+        *([f"http-request track-sc1 var(txn.app) table {TABLE} if !{IS_COPY}"] if settings.metrics_port else []),
         "http-request set-path /__v/%[var(txn.app)]%[path]",
     ]
 

@@ -7,6 +7,7 @@ which the event loop alone counts. A reader may see one request half counted.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -71,8 +72,8 @@ class Statistics:
         """Count the encoding of one batch's answers."""
         self.batches.setdefault(size_class(rows), _BatchStats()).compute_output.add(output_ns)
 
-    def written(self, endpoint: str, version: int) -> bytes:
-        """Write the answer of the statistics route."""
+    def written(self, endpoint: str, version: int, own: Mapping[str, object] | None = None) -> bytes:
+        """Write the answer of the statistics route; `own` are counts that Triton does not know, beside its shape."""
         fail = Stat(self.fail.count + self.turned_away.count, self.fail.ns + self.turned_away.ns)
         stats = {
             "success": self.success.written(),
@@ -102,7 +103,7 @@ class Statistics:
             "inference_stats": stats,
             "batch_stats": batches,
         }
-        return orjson.dumps({"model_stats": [model]})
+        return orjson.dumps({"model_stats": [model]} | ({"rayloop": own} if own else {}))
 
 
 def size_class(rows: int) -> int:

@@ -13,6 +13,7 @@ from rayloop.platform.errors import InvalidInput, Unavailable
 from rayloop.platform.registry.registry import CHALLENGER, CHAMPION
 from rayloop.platform.rollout import ArmCounts, CanaryDecision
 from rayloop.platform.state import Deployment, PipelineRun
+from rayloop.platform.traffic import Shadow
 from rayloop.platform.workspace import Workspace
 
 STEPS = ["snapshot", "train", "deploy", "canary", "promote"]
@@ -229,6 +230,17 @@ def test_a_canary_that_does_harm_is_rolled_back(
     assert shares(workspace) == {1: WHOLE}
     assert registry.aliases == {CHAMPION: 1, CHALLENGER: None}
     assert removed == [2]
+
+
+def test_a_promotion_leaves_shadows_up_and_takes_other_versions_down(
+    workspace: Workspace, live: Callable[[str], OnlyCanary], removed: list[int]
+) -> None:
+    for version in (8, 9):
+        workspace.endpoints.add_deployment(Deployment("toy", version, f"/models/{version}", {}))
+    workspace.endpoints.set_shadows("toy", {9: WHOLE}, "look")
+    assert live("promote").execute()["state"] == "promoted"
+    assert removed == [8]
+    assert workspace.endpoints.split("toy").shadows == (Shadow(9, WHOLE),)
 
 
 @pytest.mark.parametrize("crash_in", ["set_split", "move_alias", "remove_version", "set_state"])

@@ -12,6 +12,7 @@ from rayloop.platform.errors import Conflict, InvalidInput, NotFound
 from rayloop.platform.registry import ModelVersion
 from rayloop.platform.registry.registry import CHAMPION
 from rayloop.platform.state import Deployment
+from rayloop.platform.traffic import Shadow
 from rayloop.platform.workspace import Workspace
 from rayloop.serve import versions
 from rayloop.serve.versions import DeployFailed, deploy_version
@@ -195,3 +196,36 @@ def test_a_version_with_traffic_is_not_taken_down(workspace: Workspace, registry
         serving.undeploy(workspace, NAME, 1)
     with pytest.raises(Conflict, match="roll back to"):
         serving.roll_back(workspace, NAME, "bad")
+
+
+def test_shadows_are_named_ended_and_end_with_traffic(workspace: Workspace, registry: Registry, serve: Serve) -> None:
+    deploy(workspace, 1)
+    deploy(workspace, 2)
+    assert serving.set_shadows(workspace, NAME, ["2=20"], "look").shadows == (Shadow(2, 2_000),)
+    with pytest.raises(Conflict, match="toy version 2 is a shadow"):
+        serving.undeploy(workspace, NAME, 2)
+    assert serving.set_split(workspace, NAME, ["1=50", "2=50"], "try").shadows == ()
+    serving.set_split(workspace, NAME, ["1=100"], "back")
+    assert serving.set_shadows(workspace, NAME, ["2"], "look again").shadows == (Shadow(2, 10_000),)
+    assert serving.set_shadows(workspace, NAME, [], "seen", end=True).shadows == ()
+    serving.undeploy(workspace, NAME, 2)
+
+
+def test_wrong_shadows_are_refused_and_change_nothing(workspace: Workspace, registry: Registry, serve: Serve) -> None:
+    deploy(workspace, 1)
+    deploy(workspace, 2)
+    before = workspace.endpoints.split(NAME)
+    for given, end, words in [
+        ([], False, "name at least one version"),
+        (["2"], True, "or else --none"),
+        (["2=x"], False, "must be VERSION=PERCENT"),
+        (["2", "2=5"], False, "name a version twice"),
+        (["2=0"], False, "must lie in 0.01..100 %"),
+    ]:
+        with pytest.raises(InvalidInput, match=words):
+            serving.set_shadows(workspace, NAME, given, "wrong", end=end)
+    with pytest.raises(Conflict, match="toy version 1 has traffic itself"):
+        serving.set_shadows(workspace, NAME, ["1"], "wrong")
+    with pytest.raises(Conflict, match="toy version 3 is not deployed"):
+        serving.set_shadows(workspace, NAME, ["3"], "wrong")
+    assert workspace.endpoints.split(NAME) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import socket
 import threading
@@ -43,8 +44,8 @@ class Doubler:
 class Stage:
     """A listener, its model and its port."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.model = Doubler()
+    def __init__(self, model: Doubler | None = None, **settings: Any) -> None:
+        self.model = model or Doubler()
         self.service = VersionService("m", 3, self.model, SECRET, **settings)
         bound = socket.socket()
         bound.bind(("127.0.0.1", 0))
@@ -118,6 +119,23 @@ def test_a_quick_model_is_called_on_the_listeners_own_thread(stage: Stage) -> No
     connection.close()
     assert stage.model.threads[0] == "predict-m--v3"  # nothing is known of it yet
     assert stage.model.threads[-1] == "listen-m--v3"
+
+
+def test_a_model_may_run_an_event_loop_of_its_own() -> None:
+    class Asking(Doubler):
+        def predict(self, columns: Columns) -> Columns:
+            async def wait() -> None:
+                await asyncio.sleep(0)
+
+            asyncio.run(wait())
+            return super().predict(columns)
+
+    stage = Stage(model=Asking())
+    connection = stage.connect()
+    assert [value_of(ask(connection, value)) for value in range(60)] == [2.0 * value for value in range(60)]
+    assert stage.model.threads[-1] == "listen-m--v3"
+    connection.close()
+    stage.close()
 
 
 def test_health_is_told_while_the_model_is_busy(stage: Stage) -> None:

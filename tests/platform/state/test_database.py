@@ -19,6 +19,7 @@ from rayloop.platform.state import Database
 from rayloop.platform.state import database as module
 from rayloop.platform.state.database import HEAD
 from rayloop.platform.state.tables import metadata, project
+from rayloop.platform.traffic import Split, Variant
 from sqlalchemy import inspect, text
 
 
@@ -59,6 +60,20 @@ def test_the_migrations_can_be_undone(database: Database) -> None:
         command.downgrade(config, "base")
     with database.engine.connect() as connection:
         assert inspect(connection).get_table_names() == ["alembic_version"]
+
+
+def test_splits_from_before_there_were_shadows_have_none(database: Database) -> None:
+    from alembic import command
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    with database.transaction() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+        columns = "(name, revision, split, updated_s) values ('churn', 4, '{\"1\": 10000}', 0.0)"
+        connection.execute(text(f"insert into endpoint {columns}".replace(":", "\\:")))
+        command.upgrade(config, "head")
+    assert state.Endpoints(database).splits() == [Split("churn", (Variant(1, 10_000),), 4)]
 
 
 def test_an_old_database_is_opened_without_migrating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

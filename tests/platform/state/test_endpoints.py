@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from rayloop.platform.errors import Conflict, InvalidInput, NotFound
 from rayloop.platform.state import Database, Deployment, Endpoints, Ledger
-from rayloop.platform.traffic import Split, Variant
+from rayloop.platform.traffic import Shadow, Split, Variant
 
 OPTIONS = {"replicas": 2, "cpus": 0.5}
 
@@ -164,3 +164,71 @@ def test_the_next_number_is_above_all_that_ever_served(endpoints: Endpoints) -> 
     endpoints.set_split("churn", {1: 10_000}, "second")
     endpoints.remove_deployment("churn", 3)
     assert endpoints.next_version("churn") == 4
+
+
+def test_shadows_are_a_new_revision_with_the_weights_kept(endpoints: Endpoints, ledger: Ledger) -> None:
+    endpoints.set_split("churn", {1: 10_000}, "first")
+    made = endpoints.set_shadows("churn", {2: 10_000, 3: 500}, "look at both")
+    assert made == Split("churn", (Variant(1, 10_000),), 2, (Shadow(3, 500), Shadow(2, 10_000)))
+    assert endpoints.split("churn") == made
+    entry = ledger.entries()[-1]
+    assert (entry.action, entry.subject) == ("shadow", "churn")
+    assert entry.detail == {
+        "before": {},
+        "after": {"2": 10_000, "3": 500},
+        "reason": "look at both",
+        "revision": 2,
+    }
+    ended = endpoints.set_shadows("churn", {}, "seen enough")
+    assert (ended.revision, ended.shadows) == (3, ())
+    assert ledger.entries()[-1].detail["before"] == {"2": 10_000, "3": 500}
+
+
+def test_shadows_that_break_a_rule_change_nothing(endpoints: Endpoints, ledger: Ledger) -> None:
+    with pytest.raises(NotFound, match="no endpoint 'churn' is served here"):
+        endpoints.set_shadows("churn", {2: 10_000}, "too early")
+    kept = endpoints.set_split("churn", {1: 9_000, 2: 1_000}, "first")
+    before = actions(ledger)
+    with pytest.raises(Conflict, match="churn version 2 has traffic itself: it can't be a shadow"):
+        endpoints.set_shadows("churn", {2: 10_000}, "has traffic")
+    with pytest.raises(Conflict, match="churn version 9 is not deployed: run `rayloop deploy` first"):
+        endpoints.set_shadows("churn", {9: 10_000}, "not there")
+    with pytest.raises(InvalidInput, match="a shadow's share must lie in"):
+        endpoints.set_shadows("churn", {3: 0}, "nothing")
+    assert endpoints.split("churn") == kept
+    assert actions(ledger) == before
+
+
+def test_a_shadow_stays_through_a_split_until_it_gets_traffic(endpoints: Endpoints, ledger: Ledger) -> None:
+    endpoints.set_split("churn", {1: 10_000}, "first")
+    endpoints.set_shadows("churn", {2: 10_000, 3: 500}, "look")
+    assert endpoints.set_split("churn", {1: 5_000, 2: 5_000}, "canary").shadows == (Shadow(3, 500),)
+    assert ledger.entries()[-1].detail == {
+        "before": {"1": 10_000},
+        "after": {"1": 5_000, "2": 5_000},
+        "shadows_before": {"2": 10_000, "3": 500},
+        "shadows_after": {"3": 500},
+        "reason": "canary",
+        "revision": 3,
+    }
+    assert endpoints.set_split("churn", {2: 10_000}, "promoted").shadows == (Shadow(3, 500),)
+    assert endpoints.split("churn").revision == 4
+    assert ledger.first_fault() is None
+
+
+def test_a_shadow_stays_up(endpoints: Endpoints) -> None:
+    endpoints.set_split("churn", {1: 10_000}, "first")
+    endpoints.set_shadows("churn", {2: 10_000}, "look")
+    with pytest.raises(Conflict, match="churn version 2 is a shadow: take it out by `rayloop shadow churn` first"):
+        endpoints.remove_deployment("churn", 2)
+    endpoints.set_shadows("churn", {}, "seen")
+    endpoints.remove_deployment("churn", 2)
+    assert [found.version for found in endpoints.deployments("churn")] == [1, 3]
+
+
+def test_a_roll_back_sees_through_a_change_of_shadows(endpoints: Endpoints) -> None:
+    endpoints.set_split("churn", {1: 10_000}, "first")
+    endpoints.set_split("churn", {2: 10_000}, "second")
+    endpoints.set_shadows("churn", {1: 10_000}, "the old one looks on")
+    assert endpoints.previous_weights("churn") == {1: 10_000}
+    assert endpoints.set_split("churn", {1: 10_000}, "rollback").shadows == ()

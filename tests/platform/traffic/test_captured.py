@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 from rayloop.platform.traffic.capture_schema import partition_path
-from rayloop.platform.traffic.captured import Window, capture_files, count_answers
+from rayloop.platform.traffic.captured import Window, capture_files, captured_versions, count_answers, read_answers
 
 MIDNIGHT_S = datetime(2026, 1, 2, tzinfo=UTC).timestamp()
 DAY_S = 86_400
@@ -19,7 +19,12 @@ LOCAL = fs.LocalFileSystem()
 
 
 def write(
-    root: Path, name: str, rows: Sequence[tuple[float, int, int]], version: int = 3, endpoint: str = "digits"
+    root: Path,
+    name: str,
+    rows: Sequence[tuple[float, int, int]],
+    version: int = 3,
+    endpoint: str = "digits",
+    variant: str | None = "split",
 ) -> Path:
     """A file of (time in seconds, status, row in its request); its day is that of the first row."""
     moments = [round(time_s * 1_000_000) for time_s, _, _ in rows]
@@ -31,6 +36,10 @@ def write(
             "time": pa.array(moments, pa.timestamp("us", tz="UTC")),
             "status": pa.array([status for _, status, _ in rows], pa.int32()),
             "row": pa.array([row for _, _, row in rows], pa.int32()),
+            "variant": pa.array([variant] * len(rows), pa.string()),
+            "request_id": [f"{name}-{place}" for place in range(len(rows))],
+            "latency_ms": [1.5] * len(rows),
+            "output.prediction": pa.array(range(len(rows)), pa.int64()),
         }
     )
     pq.write_table(table, path)
@@ -123,3 +132,50 @@ def test_a_window_of_another_file_system_is_read_alike(tmp_path: Path) -> None:
     write(tmp_path, "a.parquet", [(MIDNIGHT_S, 500, 0)])
     below = fs.SubTreeFileSystem(str(tmp_path.parent), LOCAL)
     assert count_answers(below, tmp_path.name, "digits", 3, Window(MIDNIGHT_S, MIDNIGHT_S + 1)) == (1, 1)
+
+
+def test_a_shadow_s_answers_are_not_counted(tmp_path: Path) -> None:
+    write(tmp_path, "a.parquet", [(MIDNIGHT_S, 200, 0), (MIDNIGHT_S, 500, 0)], variant="pinned")
+    write(tmp_path, "b.parquet", [(MIDNIGHT_S, 500, 0)] * 7, variant="shadow")
+    write(tmp_path, "c.parquet", [(MIDNIGHT_S, 200, 0)], variant=None)
+    assert count(tmp_path, MIDNIGHT_S, MIDNIGHT_S + 1) == (3, 1)
+
+
+def test_versions_that_captured_are_found(tmp_path: Path) -> None:
+    assert captured_versions(LOCAL, str(tmp_path), "digits") == []
+    for version in (10, 2):
+        write(tmp_path, "a.parquet", [(MIDNIGHT_S, 200, 0)], version=version)
+    write(tmp_path, "a.parquet", [(MIDNIGHT_S, 200, 0)], endpoint="letters")
+    (tmp_path / "capture/endpoint=digits/notes").mkdir()
+    assert captured_versions(LOCAL, str(tmp_path), "digits") == [2, 10]
+
+
+def test_answers_are_read_for_clients_or_for_a_shadow(tmp_path: Path) -> None:
+    rows = [(MIDNIGHT_S + place, 200, 0) for place in range(4)]
+    write(tmp_path, "a.parquet", rows)
+    write(tmp_path, "b.parquet", rows, variant="shadow")
+    write(tmp_path, "c.parquet", rows, version=4, variant=None)
+    window = Window(MIDNIGHT_S + 1, MIDNIGHT_S + 3)
+
+    def read(versions: Sequence[int], *, shadow: bool) -> pa.Table:
+        return read_answers(LOCAL, str(tmp_path), "digits", versions, window, shadow=shadow)
+
+    live, copies = read([3, 4], shadow=False), read([3, 4], shadow=True)
+    assert live.column("request_id").to_pylist() == ["a.parquet-1", "a.parquet-2", "c.parquet-1", "c.parquet-2"]
+    assert copies.column("request_id").to_pylist() == ["b.parquet-1", "b.parquet-2"]
+    assert copies.column("output.prediction").to_pylist() == [1, 2]
+    assert "variant" not in copies.column_names
+    assert read([7], shadow=True).num_rows == 0
+
+
+def test_outputs_of_another_type_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "a.parquet", [(MIDNIGHT_S, 200, 0)])
+    other = write(tmp_path, "b.parquet", [(MIDNIGHT_S, 200, 0)], version=4)
+    table = pq.read_table(other, partitioning=None)
+    place = table.column_names.index("output.prediction")
+    changed = table.set_column(place, "output.prediction", pa.array(["yes"])).append_column("output.more", [[1.0]])
+    pq.write_table(changed, other)
+    window = Window(MIDNIGHT_S, MIDNIGHT_S + 1)
+    read = read_answers(LOCAL, str(tmp_path), "digits", [3, 4], window, shadow=False)
+    assert read.column_names == ["request_id", "row", "time", "latency_ms", "status", "version"]
+    assert read.column("version").to_pylist() == [3, 4]

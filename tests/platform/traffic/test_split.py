@@ -8,12 +8,15 @@ from rayloop.platform import traffic
 from rayloop.platform.errors import InvalidInput
 from rayloop.platform.traffic import (
     BUCKETS,
+    MAX_SHADOWS,
     MAX_VARIANTS,
+    Shadow,
     Split,
     Variant,
     app_name,
     app_prefix,
     check_endpoint,
+    parse_shadows,
     split,
 )
 
@@ -25,7 +28,10 @@ def splits(draw: st.DrawFn) -> Split:
     bounds = [0, *sorted(draw(cuts)), BUCKETS]
     weights = [high - low for low, high in itertools.pairwise(bounds)]
     pairs = zip(versions, weights, strict=True)
-    return Split("digits", tuple(Variant(*pair) for pair in pairs), draw(st.integers(0, 10**9)))
+    variants = tuple(Variant(*pair) for pair in pairs)
+    copied = draw(st.dictionaries(st.integers(100, 199), st.integers(1, BUCKETS), max_size=MAX_SHADOWS))
+    shadows = tuple(Shadow(*pair) for pair in copied.items())
+    return Split("digits", variants, draw(st.integers(0, 10**9)), shadows)
 
 
 def test_public_names_exist_and_are_sorted():
@@ -116,6 +122,14 @@ def test_map_value_comes_back_whole(given_split):
         "7|1000:3:1000",
         "7|9000:3:9000|10000:4:1000",
         "7|10000:3",
+        "7|s:4:10000",
+        "7|10000:3:10000|s:",
+        "7|10000:3:10000|s:4",
+        "7|10000:3:10000|s:4:0",
+        "7|10000:3:10000|s:4:10001",
+        "7|10000:3:10000|s:3:10000",
+        "7|10000:3:10000|s:4:1,5:1",
+        "7|s:4:1|10000:3:10000",
     ],
 )
 def test_foreign_map_values_are_refused(value):
@@ -143,3 +157,34 @@ def test_ramping_the_newest_version_moves_no_bucket_out_of_it():
         assert held <= now
         assert len(now) == percent * 100
         held = now
+
+
+def test_a_value_without_shadows_is_what_it_was_before_there_were_any():
+    assert Split.from_map_value("digits", "7|1000:4:1000|10000:3:9000").shadows == ()
+    assert Split.parse("digits", ["3=90", "4=10"], 7).map_value() == "7|1000:4:1000|10000:3:9000"
+
+
+def test_shadows_are_parsed_with_and_without_a_share():
+    assert parse_shadows("digits", [" 4 ", "5=2.5"]) == (Shadow(4, BUCKETS), Shadow(5, 250))
+    with pytest.raises(InvalidInput, match="share '4=x' of 'digits' must be VERSION=PERCENT"):
+        parse_shadows("digits", ["4=x"])
+
+
+@pytest.mark.parametrize(
+    ("shadows", "sentence"),
+    [
+        ([(v, 1) for v in range(4, 9)], "split of 'digits' has 5 shadows, and may have at most 4"),
+        ([(4, 1), (4, 2)], "split of 'digits' names shadow 4 twice, and may name it once"),
+        ([(3, 1)], "split of 'digits' has version 3 as a shadow, which has traffic itself"),
+        ([(4, 0)], "split of 'digits' copies 4=0, and a shadow's share must lie in 0.01..100 %"),
+        ([(4, 10_001)], "split of 'digits' copies 4=100.01, and a shadow's share must lie in 0.01..100 %"),
+    ],
+)
+def test_shadows_name_the_broken_rule(shadows, sentence):
+    with pytest.raises(InvalidInput) as error:
+        Split("digits", (Variant(3, BUCKETS), Variant(2, 0)), 1, tuple(Shadow(*pair) for pair in shadows))
+    assert str(error.value) == sentence
+
+
+def test_a_version_that_is_kept_without_traffic_may_be_a_shadow():
+    assert Split("digits", (Variant(3, BUCKETS), Variant(2, 0)), 1, (Shadow(2, 5),)).shadows == (Shadow(2, 5),)

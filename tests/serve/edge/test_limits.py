@@ -14,8 +14,10 @@ import httpx
 import pytest
 from rayloop.platform.errors import InvalidInput
 from rayloop.platform.settings import Settings
-from rayloop.platform.traffic import Access, Split
+from rayloop.platform.traffic import Access, Shadow, Split, Variant
 from rayloop.serve.edge import Traffic
+from rayloop.serve.protocol.arrival import read_arrival
+from rayloop.serve.shadow import Mirror, MirrorCounters, mirror_of
 from rayloop.serve.trust import edge_trust, require_certificate
 from rayloop.serve.versions import wait_for_edge
 
@@ -127,6 +129,25 @@ def test_our_own_processes_are_known_to_a_closed_edge_by_the_secret(stage, tmp_p
     secret.parent.mkdir(parents=True)
     secret.write_text(settings.secret)
     assert wait_for_edge(ours, SPLIT)
+
+
+def test_the_copies_of_a_replica_pass_a_closed_edge_over_tls(stage, certificate, tmp_path):
+    edge, settings = stage.edge(stage.settings(certificate=certificate, requests_per_s=1))
+    split = Split("digits", (Variant(3, 10_000),), 7, (Shadow(4, 10_000),))
+    edge.step(Traffic((split,), {"digits": (3, 4)}, Access(False, GRANTS)))
+    ours = Settings.load({}, home=tmp_path, edge_port=settings.bind_port, edge_certificate=str(certificate))
+    mirror = mirror_of(ours, settings.secret, "127.0.0.1:6379")
+    for _ in range(20):
+        mirror.offer("/mlflow/digits/invocations", {}, b"{}", read_arrival({}), "4")
+    assert mirror.flush()
+    assert mirror.counters() == MirrorCounters(20, 0, 0, 0)
+    assert set(stage.backend.seen) == {"/__v/digits--v4/mlflow/digits/invocations"}
+    assert mirror.close()
+    stranger = Mirror(ours.edge_url, "another-secret-01234", edge_trust(ours))
+    stranger.offer("/mlflow/digits/invocations", {}, b"{}", read_arrival({}), "4")
+    assert stranger.flush()
+    assert stranger.counters() == MirrorCounters(0, 0, 1, 0)
+    assert stranger.close()
 
 
 def test_a_certificate_that_is_none_is_refused(certificate, tmp_path):
