@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .jobs.scaling import scale_version
 from .jobs.tokens import token
 from .jobs.verbs import with_workspace
 from .platform.errors import InvalidInput, NotFound, RayloopError
@@ -42,6 +43,7 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
 
 
 main.add_command(token)
+main.add_command(scale_version)
 
 
 def say(text: str) -> None:
@@ -238,7 +240,7 @@ def undeploy(workspace: Workspace, name: str, version: int) -> None:
     from .jobs import serving
 
     serving.undeploy(workspace, name, version)
-    say(f"{name} v{version} is drained and taken down")
+    say(f"{name} v{version} is being taken down: its replicas end their requests, for 30 s at least, and stop")
 
 
 @main.command()

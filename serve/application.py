@@ -147,6 +147,7 @@ class VersionApplication:
         }
         name = f"predict-{endpoint}--v{version}"
         self._batcher = Batcher[_Reply](self._predict, batching or Batching(), self.statistics, name)
+        self._ongoing = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request, or run the server's start and stop."""
@@ -161,6 +162,11 @@ class VersionApplication:
         reply = await self._reply(scope, headers, receive, arrival)
         if reply is not None:
             await self._send(reply, arrival.request_id, send)
+
+    @property
+    def ongoing(self) -> int:
+        """How many inference requests are in flight or waiting."""
+        return self._ongoing
 
     def close(self) -> None:
         """Stop predicting and write what is captured; blocks, so never call it on the event loop."""
@@ -199,7 +205,13 @@ class VersionApplication:
             reply = _refusal(405, f"method {scope['method']!r} is not allowed here; use {route.method}")
             return replace(reply, headers=((b"allow", route.method.encode()),))
         codec = self._codecs.get(route.verb)
-        return self._tell(route.verb) if codec is None else await self._infer(codec, headers, receive, arrival)
+        if codec is None:
+            return self._tell(route.verb)
+        self._ongoing += 1
+        try:
+            return await self._infer(codec, headers, receive, arrival)
+        finally:
+            self._ongoing -= 1
 
     def _tell(self, verb: Verb) -> _Reply:
         """Answer what needs no model."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from ..errors import Conflict, NotFound
 from ..traffic import Split, Variant
@@ -71,6 +71,36 @@ class Endpoints:
             if _remove(connection, name, version):
                 self._ledger.append(connection, "undeploy", f"{name}/{version}", {})
 
+    def scale_deployment(self, name: str, version: int, replicas: int) -> tuple[Deployment, Deployment]:
+        """Ask for another number of replicas; returns the deployment before and after.
+
+        Raises NotFound where the version is not deployed, Conflict where it scales by itself, or where it has
+        traffic and would have no replica.
+        """
+        same = (deployment.c.endpoint == name) & (deployment.c.version == version)
+        with self._database.transaction() as connection:
+            row = connection.execute(select(deployment).where(same)).first()
+            if row is None:
+                raise NotFound(f"{name} version {version} is not deployed")
+            before = _deployment(row)
+            bounds = before.options.get("autoscale")
+            if bounds is not None:
+                raise Conflict(
+                    f"{name} version {version} scales by itself, from {bounds['min']} to {bounds['max']} replicas: "
+                    "change serve.autoscale in the project file, then `rayloop data add` and `rayloop deploy` it again"
+                )
+            split = _split(connection, name)
+            if replicas == 0 and split is not None and any(found.version == version for found in split.variants):
+                raise Conflict(
+                    f"{name} version {version} has traffic, so it needs a replica: move its share away first"
+                )
+            after = replace(before, options={**before.options, "replicas": replicas})
+            if after != before:
+                connection.execute(update(deployment).where(same).values(options=dict(after.options)))
+                detail = {"before": before.options.get("replicas", 1), "after": replicas}
+                self._ledger.append(connection, "scale", f"{name}/{version}", detail)
+        return before, after
+
     def split(self, name: str) -> Split:
         """The split of an endpoint as it should be now. Raises NotFound."""
         with self._database.engine.connect() as connection:
@@ -87,13 +117,17 @@ class Endpoints:
     def set_split(self, name: str, weights: Mapping[int, int], reason: str) -> Split:
         """Make a new revision of a split; versions without traffic are left out of `weights`.
 
-        Raises Conflict where a version is not deployed; the split stays as it was.
+        Raises Conflict where a version is not deployed or was scaled to no replica; the split stays as it was.
         """
         with self._database.transaction() as connection:
-            up = set(connection.execute(select(deployment.c.version).where(deployment.c.endpoint == name)).scalars())
-            missing = sorted(set(weights) - up)
+            rows = connection.execute(select(deployment).where(deployment.c.endpoint == name))
+            up = {row.version: row.options.get("replicas") for row in rows}
+            missing = sorted(set(weights) - set(up))
             if missing:
                 raise Conflict(f"{name} version {missing[0]} is not deployed: run `rayloop deploy` first")
+            stopped = sorted(version for version in weights if up[version] == 0)
+            if stopped:
+                raise Conflict(f"{name} version {stopped[0]} has no replica: run `rayloop scale-version` first")
             before = _split(connection, name)
             revision = 1 if before is None else before.revision + 1
             after = Split(name, tuple(Variant(v, w) for v, w in sorted(weights.items())), revision)
