@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("scale-version")
 @click.argument("name")
 @click.argument("version", type=int)
-@click.option("--replicas", type=int, required=True, help="0 stops it; it must have no traffic then")
+@click.option("--replicas", type=int, required=True)
 @with_workspace
 def scale_version(workspace: Workspace, name: str, version: int, replicas: int) -> None:
     """Give a version another number of replicas; those that stay are not restarted."""

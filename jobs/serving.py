@@ -81,8 +81,11 @@ def scale_version(workspace: Workspace, name: str, version: int, replicas: int) 
     The number holds until the version is deployed again. Raises InvalidInput for a number out of range, NotFound
     for a version that is not deployed, Conflict for one that scales by itself.
     """
-    if not 0 <= replicas <= MOST_REPLICAS:
-        raise InvalidInput(f"{replicas} replicas: it must be a number from 0 to {MOST_REPLICAS:,}")
+    if not 1 <= replicas <= MOST_REPLICAS:
+        raise InvalidInput(
+            f"{replicas} replicas: it must be a number from 1 to {MOST_REPLICAS:,}; "
+            "a version goes to none by serve.autoscale with min 0, or by `rayloop undeploy`"
+        )
     return scale_deployed(workspace, name, version, replicas)
 
 

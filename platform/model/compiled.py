@@ -48,6 +48,6 @@ def compile_module(model: Compilable) -> str:
             model.predict(model.example(rows))
     except Exception as error:  # a missing compiler, or a module that torch can't trace: anything may come
         del module.forward
-        first_line = (str(error).strip() or "no reason given").splitlines()[0]
-        return f"{type(error).__name__}: {first_line}"
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return " ".join([f"{type(error).__name__}:", *lines[:2]])  # torch wraps what it caught; the rest is advice
     return ""

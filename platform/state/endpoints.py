@@ -74,8 +74,7 @@ class Endpoints:
     def scale_deployment(self, name: str, version: int, replicas: int) -> tuple[Deployment, Deployment]:
         """Ask for another number of replicas; returns the deployment before and after.
 
-        Raises NotFound where the version is not deployed, Conflict where it scales by itself, or where it has
-        traffic and would have no replica.
+        Raises NotFound where the version is not deployed, Conflict where it scales by itself.
         """
         same = (deployment.c.endpoint == name) & (deployment.c.version == version)
         with self._database.transaction() as connection:
@@ -88,11 +87,6 @@ class Endpoints:
                 raise Conflict(
                     f"{name} version {version} scales by itself, from {bounds['min']} to {bounds['max']} replicas: "
                     "change serve.autoscale in the project file, then `rayloop data add` and `rayloop deploy` it again"
-                )
-            split = _split(connection, name)
-            if replicas == 0 and split is not None and any(found.version == version for found in split.variants):
-                raise Conflict(
-                    f"{name} version {version} has traffic, so it needs a replica: move its share away first"
                 )
             after = replace(before, options={**before.options, "replicas": replicas})
             if after != before:
@@ -117,17 +111,13 @@ class Endpoints:
     def set_split(self, name: str, weights: Mapping[int, int], reason: str) -> Split:
         """Make a new revision of a split; versions without traffic are left out of `weights`.
 
-        Raises Conflict where a version is not deployed or was scaled to no replica; the split stays as it was.
+        Raises Conflict where a version is not deployed; the split stays as it was.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute(select(deployment).where(deployment.c.endpoint == name))
-            up = {row.version: row.options.get("replicas") for row in rows}
-            missing = sorted(set(weights) - set(up))
+            up = set(connection.execute(select(deployment.c.version).where(deployment.c.endpoint == name)).scalars())
+            missing = sorted(set(weights) - up)
             if missing:
                 raise Conflict(f"{name} version {missing[0]} is not deployed: run `rayloop deploy` first")
-            stopped = sorted(version for version in weights if up[version] == 0)
-            if stopped:
-                raise Conflict(f"{name} version {stopped[0]} has no replica: run `rayloop scale-version` first")
             before = _split(connection, name)
             revision = 1 if before is None else before.revision + 1
             after = Split(name, tuple(Variant(v, w) for v, w in sorted(weights.items())), revision)
