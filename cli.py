@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .jobs.deploy import deploy
+from .jobs.scaling import scale_version
 from .jobs.tokens import token
 from .jobs.traffic import rollback, shadow, shadow_report, split
 from .jobs.verbs import with_workspace
@@ -43,7 +44,7 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
-for verb in (deploy, rollback, shadow, shadow_report, split, token):
+for verb in (deploy, rollback, scale_version, shadow, shadow_report, split, token):
     main.add_command(verb)
 
 
@@ -228,7 +229,7 @@ def undeploy(workspace: Workspace, name: str, version: int) -> None:
     from .jobs import serving
 
     serving.undeploy(workspace, name, version)
-    say(f"{name} v{version} is drained and taken down")
+    say(f"{name} v{version} is being taken down: its replicas end their requests, for 30 s at least, and stop")
 
 
 @main.command()

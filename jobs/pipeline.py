@@ -213,7 +213,10 @@ def promote_version(workspace: Workspace, project: Project, version: int, reason
 
 def serve_options(project: Project) -> dict[str, Any]:
     """How a version of the project is deployed."""
-    return {"replicas": project.serve.replicas, "cpus": project.serve.cpus, "gpus": project.serve.gpus}
+    serve = project.serve
+    names = ("cpus", "gpus", "max_batch_rows", "batch_wait_ms", "max_queue", "request_timeout_s", "compile")
+    scaling = {"replicas": serve.replicas or 1} if serve.autoscale is None else {"autoscale": dict(serve.autoscale)}
+    return {**scaling, **{name: getattr(serve, name) for name in names}, "capture": dict(serve.capture)}
 
 
 @click.command()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..platform.errors import Conflict, InvalidInput, NotFound
-from ..platform.project import Project
+from ..platform.project import MOST_REPLICAS, Project
 from ..platform.state import Deployment
 from ..platform.traffic import Split, parse_shadows
 from ..platform.validate import Verdict
 from ..platform.workspace import Workspace
-from ..serve.versions import deploy_version, remove_version, wait_for_edge
+from ..serve.versions import deploy_version, remove_version, scale_deployed, wait_for_edge
 from .evaluate import store_verdict, validate_artifact
 from .pipeline import WHOLE, promote_version, serve_options
 
@@ -86,7 +86,7 @@ def roll_back(workspace: Workspace, name: str, reason: str) -> Split:
 
 
 def undeploy(workspace: Workspace, name: str, version: int) -> None:
-    """Take a version without traffic down. Raises NotFound, or Conflict while it has traffic."""
+    """Have a version without traffic drained and taken down. Raises NotFound, or Conflict while it has traffic."""
     if all(found.version != version for found in workspace.endpoints.deployments(name)):
         raise NotFound(f"{name} version {version} is not deployed")
     remove_version(workspace, name, version)
@@ -95,6 +95,20 @@ def undeploy(workspace: Workspace, name: str, version: int) -> None:
 def owner_of(workspace: Workspace, endpoint: str) -> Project | None:
     """The project of an endpoint; None for one of models given by --model, which has no champion. Raises NotFound."""
     return None if workspace.endpoints.is_foreign(endpoint) else project_of(workspace, endpoint)
+
+
+def scale_version(workspace: Workspace, name: str, version: int, replicas: int) -> Deployment:
+    """Give a deployed version another number of replicas; those that stay are not restarted.
+
+    The number holds until the version is deployed again. Raises InvalidInput for a number out of range, NotFound
+    for a version that is not deployed, Conflict for one that scales by itself.
+    """
+    if not 1 <= replicas <= MOST_REPLICAS:
+        raise InvalidInput(
+            f"{replicas} replicas: it must be a number from 1 to {MOST_REPLICAS:,}; "
+            "a version goes to none by serve.autoscale with min 0, or by `rayloop undeploy`"
+        )
+    return scale_deployed(workspace, name, version, replicas)
 
 
 def project_of(workspace: Workspace, endpoint: str) -> Project:

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ..cluster import ClusterStatus
-from ..platform.errors import NotFound
+from ..platform.errors import NotFound, Unavailable
 from ..platform.project import Project
 from ..platform.settings import Settings
-from ..platform.state import Entry, PipelineRun, SnapshotRecord, Step, Token
+from ..platform.state import Deployment, Entry, PipelineRun, SnapshotRecord, Step, Token
 from ..platform.stats import DriftReport
-from ..platform.traffic import Split
+from ..platform.traffic import Split, app_name
 from ..platform.workspace import Workspace
+from ..serve.versions import Replicas, application_states, replicas_of
 
 if TYPE_CHECKING:
     from ..platform.validate import Verdict
@@ -48,6 +49,22 @@ def describe_split(split: Split) -> str:
     return f"{split.endpoint}: {', '.join(parts)} (revision {split.revision})"
 
 
+def count_replicas(settings: Settings) -> Mapping[str, Replicas]:
+    """The replicas of each Serve application by its name; none where no cluster answers."""
+    try:
+        return {name: replicas_of(state) for name, state in application_states(settings).items()}
+    except Unavailable:
+        return {}
+
+
+def describe_deployment(found: Deployment, replicas: Mapping[str, Replicas]) -> str:
+    """A version with its replicas, such as `v3 (2/2 replicas)` or `v4 (0/0 replicas, 0 to 8 by load)`."""
+    counted = replicas.get(app_name(found.endpoint, found.version))
+    bounds = found.options.get("autoscale")
+    by_load = "" if bounds is None else f", {bounds['min']} to {bounds['max']} by load"
+    return f"v{found.version} ({'unknown to Serve' if counted is None else f'{counted} replicas'}{by_load})"
+
+
 def show_addresses(settings: Settings) -> None:
     """Where everything is."""
     table = make_table("", "")
@@ -62,13 +79,14 @@ def show_addresses(settings: Settings) -> None:
 def show_status(workspace: Workspace, status: ClusterStatus) -> None:
     """The cluster's size, what is served, and what is under way."""
     console.print(f"Ray at {status.address}: {status.cpus:g} CPUs, {status.gpus:g} GPUs, {len(status.nodes)} node(s)")
-    deployed: dict[str, list[int]] = {}
+    deployed: dict[str, list[str]] = {}
+    replicas = count_replicas(workspace.settings)
     for found in workspace.endpoints.deployments():
-        deployed.setdefault(found.endpoint, []).append(found.version)
+        deployed.setdefault(found.endpoint, []).append(describe_deployment(found, replicas))
     splits = {split.endpoint: split for split in workspace.endpoints.splits()}
     for name in sorted(deployed):
-        idle = ", ".join(f"v{version}" for version in deployed[name])
-        console.print(f"{describe_split(splits[name]) if name in splits else name}; deployed: {idle}")
+        versions = ", ".join(deployed[name])
+        console.print(f"{describe_split(splits[name]) if name in splits else name}; deployed: {versions}")
     for run in workspace.pipelines.runs():
         if not run.has_ended:
             console.print(f"pipeline run {run.id}: {run.state} ({run.trigger}: {run.reason})")
@@ -200,19 +218,21 @@ def show_versions(workspace: Workspace, model: str) -> None:
     """Versions of a model with their verdicts and traffic."""
     from ..platform.registry.registry import CHAMPION  # MLflow takes over a second to import
 
-    try:
-        shares = _shares(workspace, workspace.projects.endpoint_of(model))
-    except NotFound:  # registered by others: no endpoint of a project has it
-        shares = {}
+    endpoint = _endpoint(workspace, model)
+    shares = _shares(workspace, endpoint)
+    replicas = count_replicas(workspace.settings)
+    deployments = workspace.endpoints.deployments(endpoint)
+    up = {found.version: replicas.get(app_name(endpoint, found.version)) for found in deployments}
     champion = workspace.registry.alias(model, CHAMPION)
-    table = make_table(">version", "validation", ">traffic", "alias", "run", "SHA-256")
+    table = make_table(">version", "validation", ">traffic", ">replicas", "alias", "run", "SHA-256")
     for found in workspace.registry.versions(model):
         verdict = workspace.verdicts.latest(model, found.version)
         state = "never" if verdict is None else ("passed" if verdict.passed else "failed")
         share = shares.get(found.version, "")
+        running = "" if found.version not in up else str(up[found.version] or "?")
         alias = CHAMPION if found.version == champion else ""
         sha256 = found.tags.get("rayloop.sha256", "")[:12]
-        table.add_row(str(found.version), state, share, alias, found.run_id[:12], sha256)
+        table.add_row(str(found.version), state, share, running, alias, found.run_id[:12], sha256)
     console.print(table)
 
 
@@ -249,6 +269,14 @@ def show_tokens(tokens: Sequence[Token]) -> None:
     for found in tokens:
         table.add_row(found.name, found.role, clock(found.created_s), clock(found.revoked_s))
     console.print(table)
+
+
+def _endpoint(workspace: Workspace, model: str) -> str:
+    """The name under which a model is served; its own where its project is not known here."""
+    try:
+        return workspace.projects.load(model)[0].endpoint
+    except NotFound:
+        return model
 
 
 def _number(value: float | None) -> str:

@@ -38,14 +38,14 @@ class Batching:
     """Most rows of a joint call; a longer request runs alone. 1 joins nothing."""
     batch_wait_s: float = 0.0
     """How long the first request of a batch waits for others, although the model is idle."""
-    max_queue_requests: int = 256
+    max_queue: int = 256
     """Most requests that wait; the next is refused."""
-    request_timeout_s: float = 60.0
+    request_timeout_s: float = 30.0
     """Longest time from a request's arrival to its answer; the model's call itself is not stopped."""
 
     def __post_init__(self) -> None:
         """Raises InvalidInput for a bound out of range."""
-        for name in ("max_batch_rows", "max_queue_requests"):
+        for name in ("max_batch_rows", "max_queue"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if not 0 <= self.batch_wait_s <= 10:
@@ -139,8 +139,8 @@ class Batcher(Generic[R]):
         with self._changed:
             if self._is_closed:
                 raise Unavailable("this replica is shutting down")
-            if len(self._waiting) >= self._settings.max_queue_requests:
-                raise Overloaded("max_queue_requests", self._settings.max_queue_requests)
+            if len(self._waiting) >= self._settings.max_queue:
+                raise Overloaded("max_queue", self._settings.max_queue)
             self._waiting.append(entry)
             was_active, self._is_active = self._is_active, True
             was_swept, self._is_swept = self._is_swept, True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+import zlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _US_PER_DAY = 86_400_000_000
 # An object appears whole or not at all, at its own name, and its folder needs no making.
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 _EPOCH = date(1970, 1, 1)
+_HASHES = 1 << 32
 
 _logger = logging.getLogger(__name__)
 
@@ -62,7 +64,9 @@ class CaptureCounters:
 class Capture:
     """The capture of one replica of one version; `offer` is safe from any thread.
 
-    A file is written when `flush_rows` rows wait, or `flush_seconds` after the first of them came.
+    A file is written when `flush_rows` rows wait, or `flush_seconds` after the first of them came. `sample` is
+    the share of requests that are kept; the hash of a request's id decides, so that every replica, and a shadow
+    too, keeps the same ones.
     """
 
     def __init__(
@@ -76,9 +80,11 @@ class Capture:
         queue_rows: int = 50_000,
         *,
         replica: str | None = None,
+        sample: float = 1.0,
     ) -> None:
         self._endpoint, self._version, self._signature = endpoint, version, signature
         self._folder_uri, self._replica = folder_uri, replica or uuid.uuid4().hex[:8]
+        self._most_hash = round(sample * _HASHES)
         self._flush_rows, self._flush_s, self._queue_rows = flush_rows, flush_seconds, queue_rows
         self._schema = names.arrow_schema(signature)
         self._changed = threading.Condition()
@@ -92,7 +98,9 @@ class Capture:
         self._thread.start()
 
     def offer(self, record: Record) -> None:
-        """Queue a record, or count its rows as dropped; never waits for a file."""
+        """Queue a record of the sample, or count its rows as dropped; never waits for a file."""
+        if self._most_hash < _HASHES and zlib.crc32(record.arrival.request_id.encode()) >= self._most_hash:
+            return
         with self._changed:
             if self._is_closed or self._waiting_rows + record.rows > self._queue_rows:
                 self._dropped += record.rows

@@ -1,6 +1,8 @@
 """A version as a Ray Serve application: loads the artifact, and answers the edge and Serve's own proxy."""
 
+import logging
 import os
+import time
 from typing import Any
 
 import ray
@@ -9,10 +11,15 @@ from ray import serve
 from ray.serve import Application
 
 from ..cluster.environment import MAX_BODY_BYTES
+from ..platform.model.artifact import LoadedModel
+from ..platform.model.compiled import compile_module
 from ..platform.model.predictor import load_predictor
+from ..platform.scaling import LoadMeter
 from ..platform.settings import Settings
 from ..platform.workspace import Workspace
 from .application import VersionApplication
+from .autoscaling import DEPLOYMENT
+from .batching import Batching
 from .capture import Capture
 from .presence import Presence
 from .protocol import one_write
@@ -20,23 +27,47 @@ from .secret import edge_secret
 from .shadow import mirror_of
 from .warm_up import warm_up
 
+_logger = logging.getLogger(__name__)
+
+
+class CaptureArguments(BaseModel):
+    """What is logged, and when it is written; see `serve.capture` in the project file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sample: float = 1.0
+    flush_rows: int = 2_000
+    flush_seconds: float = 0.5
+
 
 class ReplicaArguments(BaseModel):
-    """What Ray Serve passes to `build`, out of the application's configuration."""
+    """What Ray Serve passes to `build`, out of the application's configuration.
+
+    The number of replicas is not among them: Serve restarts every replica when its arguments change.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     endpoint: str
     version: int
     artifact: str
-    replicas: int = 1
     cpus: float = 0.5
     gpus: float = 0.0
+    max_batch_rows: int = 256
+    batch_wait_ms: float = 0.0
+    max_queue: int = 256
+    request_timeout_s: float = 30.0
+    capture: CaptureArguments = CaptureArguments()
+    compile: bool = False
     origin: dict[str, str] | None = None
     """Of a model that a person named by --model: without it, nothing is loaded that could be a pickle."""
 
+    def batching(self) -> Batching:
+        """How requests wait and join."""
+        return Batching(self.max_batch_rows, self.batch_wait_ms / 1e3, self.max_queue, self.request_timeout_s)
 
-@serve.deployment(name="Version")
+
+@serve.deployment(name=DEPLOYMENT)
 @serve.ingress()
 class VersionReplica:
     """One process that holds one version."""
@@ -49,8 +80,19 @@ class VersionReplica:
         replica_id = serve.get_replica_context().replica_id.unique_id
         presence = Presence(workspace, replica_id, _node_address())
         model = load_predictor(chosen.artifact, chosen.origin["sha256"] if chosen.origin else None)
+        if chosen.compile and isinstance(model, LoadedModel) and (fault := compile_module(model)):
+            _logger.warning("%s v%d runs uncompiled: %s", chosen.endpoint, chosen.version, fault)
         warm_up(model)
-        capture = Capture(chosen.endpoint, chosen.version, model.signature, workspace.capture_folder)
+        capture = Capture(
+            chosen.endpoint,
+            chosen.version,
+            model.signature,
+            workspace.capture_folder,
+            flush_rows=chosen.capture.flush_rows,
+            flush_seconds=chosen.capture.flush_seconds,
+            sample=chosen.capture.sample,
+        )
+        self._meter = LoadMeter(time.monotonic())
         secret = edge_secret(workspace.store)
         self._application = VersionApplication(
             chosen.endpoint,
@@ -60,10 +102,17 @@ class VersionReplica:
             capture,
             max_body_bytes=MAX_BODY_BYTES,
             platform="mlflow" if chosen.origin else "rayloop",
+            batching=chosen.batching(),
             mirror=mirror_of(settings, secret, ray.get_runtime_context().gcs_address),
             before_close=presence.end,
         )
         presence.begin(self._application.service)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve asks each second where a version scales by its load; see `autoscaling`."""
+        counts = self._application.statistics
+        answered = counts.success.count + counts.fail.count + counts.turned_away.count
+        return self._meter.sample(self._application.ongoing, answered, time.monotonic())
 
     def __serve_build_asgi_app__(self) -> VersionApplication:
         return self._application
@@ -80,9 +129,9 @@ def build(arguments: ReplicaArguments) -> Application:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     resources = {"num_cpus": arguments.cpus, "num_gpus": arguments.gpus}
     deployment = VersionReplica.options(  # type: ignore[attr-defined]
-        num_replicas=arguments.replicas,
         ray_actor_options=resources,
-        max_ongoing_requests=256,
+        # Where requests come by Serve's proxy, the replica's own queue must be the one that refuses.
+        max_ongoing_requests=max(256, arguments.max_queue),
         # A drained replica stays reachable for 30 s, and then ends its last requests.
         graceful_shutdown_timeout_s=60,
         health_check_period_s=2,

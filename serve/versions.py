@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from ..platform.settings import Settings
 from ..platform.state import Deployment
 from ..platform.traffic import Split, app_name, app_prefix
 from ..platform.workspace import Workspace
+from .autoscaling import arguments_of, scaling_of
 from .secret import edge_secret, known_secret
 from .trust import edge_trust
 
@@ -26,6 +28,17 @@ class DeployFailed(RayloopError):
     """A version could not be brought up; what served before serves on."""
 
     exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas of a version answer, and how many should."""
+
+    running: int
+    wanted: int
+
+    def __str__(self) -> str:
+        return f"{self.running}/{self.wanted}"
 
 
 def deploy_version(workspace: Workspace, wanted: Deployment, say: Callable[[str], None] = lambda _: None) -> None:
@@ -52,8 +65,26 @@ def deploy_version(workspace: Workspace, wanted: Deployment, say: Callable[[str]
         raise
 
 
+def scale_deployed(workspace: Workspace, endpoint: str, version: int, replicas: int) -> Deployment:
+    """Give a version another number of replicas; those that stay are not restarted.
+
+    Raises NotFound or Conflict where it can't be, and Unavailable where Serve can't be told: then nothing changes.
+    """
+    before, after = workspace.endpoints.scale_deployment(endpoint, version, replicas)
+    try:
+        apply_deployments(workspace)
+    except RayloopError:
+        if before != after:
+            workspace.endpoints.scale_deployment(endpoint, version, int(before.options.get("replicas", 1)))
+        raise
+    return after
+
+
 def remove_version(workspace: Workspace, endpoint: str, version: int) -> None:
-    """Take a version without traffic down; Serve drains it first. Raises Conflict while it has traffic."""
+    """Have a version without traffic taken down. Raises Conflict while it has traffic.
+
+    It returns once Serve was told, which lets each replica end its requests, for at least 30 s, and stops it then.
+    """
     workspace.endpoints.remove_deployment(endpoint, version)
     apply_deployments(workspace)
 
@@ -113,6 +144,13 @@ def replica_ids(states: Mapping[str, Mapping[str, Any]]) -> set[str]:
     return {str(replica["replica_id"]) for found in deployments for replica in found.get("replicas", [])}
 
 
+def replicas_of(state: Mapping[str, Any]) -> Replicas:
+    """Count the replicas in what Serve says of one application."""
+    deployments = state.get("deployments", {}).values()
+    running = sum(replica.get("state") == "RUNNING" for found in deployments for replica in found.get("replicas", []))
+    return Replicas(running, sum(found.get("target_num_replicas") or 0 for found in deployments))
+
+
 def _application(found: Deployment) -> dict[str, Any]:
     return {
         "name": app_name(found.endpoint, found.version),
@@ -122,8 +160,9 @@ def _application(found: Deployment) -> dict[str, Any]:
             "endpoint": found.endpoint,
             "version": found.version,
             "artifact": found.artifact,
-            **found.options,
+            **arguments_of(found.options),
         },
+        "deployments": [scaling_of(found.options)],
     }
 
 

@@ -264,6 +264,8 @@ def test_unknown_models_are_told_apart_from_known_ones(project: Path) -> None:
     assert "rayloop train" in refuse(3, "validate", "toy")
     assert refuse(3, "rollback", "toy")
     assert "not deployed" in refuse(3, "undeploy", "toy", "1")
+    assert "not deployed" in refuse(3, "scale-version", "toy", "1", "--replicas", "2")
+    assert "from 1 to 1,000" in refuse(2, "scale-version", "toy", "1", "--replicas", "0")
     assert "no pipeline run 'nope'" in refuse(3, "pipeline", "show", "nope")
 
 

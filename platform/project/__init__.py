@@ -14,10 +14,14 @@ from .schema import (
     TrainConfig,
     ValidateConfig,
 )
+from .serving import MOST_REPLICAS, AutoscaleConfig, CaptureConfig
 from .template import json_schema, template
 
 __all__ = [
     "FILE_NAME",
+    "MOST_REPLICAS",
+    "AutoscaleConfig",
+    "CaptureConfig",
     "DataConfig",
     "Gate",
     "MonitorConfig",

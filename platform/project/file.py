@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidInput, NotFound
-from .schema import BrokenRule, Project
+from .schema import Project
+from .section import BrokenRule
 
 FILE_NAME = "rayloop.yaml"
 

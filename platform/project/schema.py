@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..errors import InvalidInput
 from ..traffic import Sticky
-
-
-class BrokenRule(ValueError):
-    """A rule that several keys break together; `path` leads from the section that checks it to the one to change."""
-
-    def __init__(self, rule: str, *path: str | int) -> None:
-        super().__init__(rule, *path)
-        self.rule, self.path = rule, path
-
-    def __str__(self) -> str:
-        return self.rule
+from .section import BrokenRule, Section
+from .serving import MOST_REPLICAS, AutoscaleConfig, CaptureConfig
 
 
 def _no_double_dash(name: str) -> str:
@@ -31,13 +22,6 @@ def _no_double_dash(name: str) -> str:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"), AfterValidator(_no_double_dash)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A frozen part of the project file that refuses unknown keys."""
-
-    # An infinite number would come back from the database as null.
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class SplitConfig(Section):
@@ -227,10 +211,34 @@ class ServeConfig(Section):
     """Further names of the same endpoint."""
     sticky: StickyConfig = StickyConfig(header="x-session-id")
     """Requests with the same value in this header or cookie reach the same version."""
-    replicas: Annotated[int, Field(ge=1)] = 1
+    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None
+    """How many replicas each version has; 1 where neither this nor `autoscale` is set."""
+    autoscale: AutoscaleConfig | None = None
+    """Lets each version choose its number of replicas by its own load."""
     cpus: Annotated[float, Field(gt=0)] = 0.5
+    """CPUs that Ray counts for a replica."""
     gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs of a replica: a fraction below 1, such as 0.25, shares one; above 1 a whole number."""
+    max_batch_rows: Annotated[int, Field(ge=1)] = 256
+    """Most rows that waiting requests are joined to for one call of the model; 1 joins nothing."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
+    """How long the first request of a batch waits for others although the model is idle."""
+    max_queue: Annotated[int, Field(ge=1)] = 256
+    """Most requests that wait on one replica; the next is refused with 503."""
+    request_timeout_s: Annotated[float, Field(gt=0, le=100)] = 30
+    """Longest wait of a request before the model has it; then 503. The edge gives up after 120 s in all."""
+    capture: CaptureConfig = CaptureConfig()
+    compile: bool = False
+    """True compiles the module by torch.compile when a replica starts, where a compiler is there."""
     canary: CanaryConfig = CanaryConfig()
+
+    @model_validator(mode="after")
+    def _replicas_are_sound(self) -> ServeConfig:
+        if self.replicas is not None and self.autoscale is not None:
+            raise BrokenRule("cannot be set beside serve.autoscale: keep one of the two", "replicas")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise BrokenRule(f"{self.gpus:g} must be a whole number, or a fraction below 1", "gpus")
+        return self
 
 
 class MonitorConfig(Section):

@@ -54,8 +54,9 @@ validate:
     - {{metric: {metric}, max_loss_to_champion: {margin}}}
 
 serve:
-  replicas: 1
   cpus: 0.5
+  # replicas: 2                # of each version, 1 by default
+  # autoscale: {{min: 0, max: 8}}  # instead of replicas: as many as the load asks for
   sticky: {{header: x-session-id}}   # or {{cookie: NAME}}: the same value reaches the same version
   # aliases: [other-name]      # further names of the same endpoint
   canary: {{share: 10, min_requests: 100}}

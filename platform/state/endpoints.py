@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from ..errors import Conflict, NotFound
 from ..traffic import Shadow, Split, Variant
@@ -95,6 +95,30 @@ class Endpoints:
                 raise Conflict(f"{name} version {version} is a shadow: take it out by `rayloop shadow {name}` first")
             if _remove(connection, name, version):
                 self._ledger.append(connection, "undeploy", f"{name}/{version}", {})
+
+    def scale_deployment(self, name: str, version: int, replicas: int) -> tuple[Deployment, Deployment]:
+        """Ask for another number of replicas; returns the deployment before and after.
+
+        Raises NotFound where the version is not deployed, Conflict where it scales by itself.
+        """
+        same = (deployment.c.endpoint == name) & (deployment.c.version == version)
+        with self._database.transaction() as connection:
+            row = connection.execute(select(deployment).where(same)).first()
+            if row is None:
+                raise NotFound(f"{name} version {version} is not deployed")
+            before = _deployment(row)
+            bounds = before.options.get("autoscale")
+            if bounds is not None:
+                raise Conflict(
+                    f"{name} version {version} scales by itself, from {bounds['min']} to {bounds['max']} replicas: "
+                    "change serve.autoscale in the project file, then `rayloop data add` and `rayloop deploy` it again"
+                )
+            after = replace(before, options={**before.options, "replicas": replicas})
+            if after != before:
+                connection.execute(update(deployment).where(same).values(options=dict(after.options)))
+                detail = {"before": before.options.get("replicas", 1), "after": replicas}
+                self._ledger.append(connection, "scale", f"{name}/{version}", detail)
+        return before, after
 
     def split(self, name: str) -> Split:
         """The split of an endpoint as it should be now. Raises NotFound."""

@@ -67,7 +67,7 @@ deployment = Table(
     Column("endpoint", String(64), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("artifact", Text, nullable=False),  # folder or URI that holds the version's artifact
-    Column("options", JSON, nullable=False),  # replicas, cpus, gpus
+    Column("options", JSON, nullable=False),  # replicas or autoscale; cpus, gpus, …
     Column("since_s", Float, nullable=False),
 )
 

@@ -60,7 +60,8 @@ def test_a_model_is_taken_into_the_store_and_brought_up(workspace: Workspace, se
     assert found.origin == {"model": str(models[0]), "source": str(models[0]), "sha256": sha256}
     assert folder_sha256(Path(found.artifact)) == sha256
     asked = {"endpoint": NAME, "version": 1, "artifact": found.artifact, "origin": found.origin}
-    assert serve.applications["iris--v1"]["args"] == {**asked, "replicas": 2, "cpus": 1.5, "gpus": 0.0}
+    assert serve.applications["iris--v1"]["args"] == {**asked, "cpus": 1.5, "gpus": 0.0}
+    assert serve.applications["iris--v1"]["deployments"] == [{"name": "Version", "num_replicas": 2}]
     (entry,) = [entry for entry in workspace.ledger.entries() if entry.action == "deploy"]
     assert (entry.subject, entry.detail) == ("iris/1", {"artifact": found.artifact, **found.origin})
     assert desired_traffic(workspace).versions == {NAME: [1]}

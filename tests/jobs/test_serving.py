@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 from rayloop.jobs import serving
-from rayloop.platform.errors import Conflict, InvalidInput, NotFound
+from rayloop.jobs.pipeline import serve_options
+from rayloop.platform.errors import Conflict, InvalidInput, NotFound, Unavailable
 from rayloop.platform.registry import ModelVersion
 from rayloop.platform.registry.registry import CHAMPION
 from rayloop.platform.state import Deployment
 from rayloop.platform.traffic import Shadow
 from rayloop.platform.workspace import Workspace
 from rayloop.serve import versions
-from rayloop.serve.versions import DeployFailed, deploy_version
+from rayloop.serve.versions import DeployFailed, deploy_version, serve_config
+
+from .conftest import build_project
 
 NAME = "toy"
 
@@ -48,8 +51,11 @@ class Serve:
 
     broken: frozenset[str] = frozenset()
     applications: Mapping[str, Any] = None  # type: ignore[assignment]
+    is_away: bool = False
 
     def apply(self, workspace: Workspace) -> None:
+        if self.is_away:
+            raise Unavailable("no Ray cluster answers")
         content = versions.serve_config(workspace.settings, workspace.endpoints.deployments())
         self.applications = {found["name"]: found for found in content["applications"]}
 
@@ -229,3 +235,61 @@ def test_wrong_shadows_are_refused_and_change_nothing(workspace: Workspace, regi
     with pytest.raises(Conflict, match="toy version 3 is not deployed"):
         serving.set_shadows(workspace, NAME, ["3"], "wrong")
     assert workspace.endpoints.split(NAME) == before
+
+
+def test_a_version_gets_another_number_of_replicas_and_the_same_arguments(
+    workspace: Workspace, registry: Registry, serve: Serve
+) -> None:
+    deploy(workspace, 1)
+    before = serve.applications["toy--v1"]
+    assert before["deployments"] == [{"name": "Version", "num_replicas": 1}]
+    serving.scale_version(workspace, NAME, 1, 3)
+    after = serve.applications["toy--v1"]
+    assert after["deployments"] == [{"name": "Version", "num_replicas": 3}]
+    assert after["args"] == before["args"]
+    deploy(workspace, 1)  # as the project file says
+    assert serve.applications["toy--v1"] == before
+
+
+@pytest.mark.parametrize("replicas", [-1, 0, 1_001])
+def test_a_number_out_of_range_changes_nothing(
+    workspace: Workspace, registry: Registry, serve: Serve, replicas: int
+) -> None:
+    deploy(workspace, 1)
+    with pytest.raises(InvalidInput, match=f"{replicas} replicas: it must be a number from 1 to 1,000"):
+        serving.scale_version(workspace, NAME, 1, replicas)
+    with pytest.raises(NotFound, match="toy version 2 is not deployed"):
+        serving.scale_version(workspace, NAME, 2, 1)
+    assert serve.applications["toy--v1"]["deployments"][0]["num_replicas"] == 1
+
+
+def test_without_a_cluster_the_number_stays_as_it_was(workspace: Workspace, registry: Registry, serve: Serve) -> None:
+    deploy(workspace, 1)
+    before = workspace.endpoints.deployments(NAME)
+    serve.is_away = True
+    with pytest.raises(Unavailable):
+        serving.scale_version(workspace, NAME, 1, 3)
+    assert workspace.endpoints.deployments(NAME) == before
+
+
+def test_every_option_of_the_project_reaches_serve(workspace: Workspace, registry: Registry, serve: Serve) -> None:
+    chosen = {
+        "autoscale": {"min": 0, "max": 4, "idle_to_zero_s": 60},
+        "gpus": 0.25,
+        "max_batch_rows": 64,
+        "batch_wait_ms": 2,
+        "max_queue": 500,
+        "request_timeout_s": 10,
+        "capture": {"sample": 0.5, "flush_rows": 10},
+        "compile": True,
+    }
+    project = build_project(serve=chosen)
+    application = serve_config(workspace.settings, [Deployment(NAME, 1, "/models/1", serve_options(project))])
+    (found,) = application["applications"]
+    (deployment,) = found["deployments"]
+    assert deployment["num_replicas"] == "auto"
+    assert deployment["autoscaling_config"]["min_replicas"] == 0
+    assert deployment["autoscaling_config"]["max_replicas"] == 4
+    named = ("gpus", "max_batch_rows", "batch_wait_ms", "max_queue", "request_timeout_s", "compile")
+    assert {name: found["args"][name] for name in named} == {name: chosen[name] for name in named}
+    assert found["args"]["capture"] == {"sample": 0.5, "flush_rows": 10, "flush_seconds": 0.5}

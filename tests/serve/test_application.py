@@ -98,6 +98,28 @@ def client(predictor: Predictor) -> Iterator[httpx.Client]:
         yield client
 
 
+def test_requests_in_flight_and_waiting_are_counted(predictor: Predictor) -> None:
+    application = VersionApplication("digits", 7, predictor, SECRET)
+    predictor.released.clear()
+    with served(application) as url, httpx.Client(headers={"x-rayloop-secret": SECRET}, timeout=DEADLINE_S) as client:
+        asked = [
+            threading.Thread(target=client.post, args=(f"{url}{PREFIX}/v2/models/digits/infer",), kwargs={"json": BODY})
+            for _ in range(3)
+        ]
+        for thread in asked:
+            thread.start()
+        deadline_s = time.monotonic() + DEADLINE_S
+        while application.ongoing < 3:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.005)
+        assert client.get(f"{url}{PREFIX}/ready").status_code == 200
+        assert application.ongoing == 3
+        predictor.released.set()
+        for thread in asked:
+            thread.join(DEADLINE_S)
+        assert application.ongoing == 0
+
+
 @pytest.mark.parametrize("path", ["/v2/models/digits/infer", "/v2/models/digits/versions/7/infer"])
 def test_infer(client: httpx.Client, path: str) -> None:
     response = client.post(path, json=BODY, headers={"x-request-id": "r-1"})

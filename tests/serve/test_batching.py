@@ -144,11 +144,11 @@ def test_a_poisonous_row_fails_alone() -> None:
 
 def test_a_full_queue_names_its_bound() -> None:
     model = Model()
-    replies, _ = run(model, behind(model, Job([1]), Job([2]), Job([3])), max_queue_requests=2)
+    replies, _ = run(model, behind(model, Job([1]), Job([2]), Job([3])), max_queue=2)
     assert replies[:3] == [[0], [2], [4]]
     assert isinstance(replies[3], Overloaded)
-    assert (replies[3].status, replies[3].knob) == (503, "max_queue_requests")
-    assert "max_queue_requests = 2" in str(replies[3])
+    assert (replies[3].status, replies[3].knob) == (503, "max_queue")
+    assert "max_queue = 2" in str(replies[3])
 
 
 def test_a_long_wait_ends_though_the_model_never_returns() -> None:
@@ -234,7 +234,7 @@ def test_columns_are_joined_one_by_one_or_as_one_matrix() -> None:
     "settings",
     [
         {"max_batch_rows": 0},
-        {"max_queue_requests": 0},
+        {"max_queue": 0},
         {"batch_wait_s": -1},
         {"batch_wait_s": 60},
         {"request_timeout_s": 0},
@@ -257,7 +257,7 @@ class Doubler:
 
 def test_an_overloaded_version_says_503_with_retry_after() -> None:
     predictor = Doubler()
-    application = VersionApplication("m", 1, predictor, "s", batching=Batching(max_queue_requests=1))
+    application = VersionApplication("m", 1, predictor, "s", batching=Batching(max_queue=1))
     body = orjson.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]})
 
     async def post(method: str = "POST", path: str = "/v2/models/m/infer") -> list[Any]:
@@ -288,4 +288,4 @@ def test_an_overloaded_version_says_503_with_retry_after() -> None:
     assert [sent[0]["status"] for sent in others] == [200, 200, 200]
     assert refused[0]["status"] == 503
     assert dict(refused[0]["headers"])[b"retry-after"] == b"1"
-    assert "max_queue_requests" in orjson.loads(refused[1]["body"])["error"]
+    assert "max_queue" in orjson.loads(refused[1]["body"])["error"]

@@ -274,3 +274,16 @@ def test_an_arrival_reads_the_edge_and_survives_nonsense() -> None:
     arrival = read_arrival({"x-request-id": "a\tb", **broken})
     assert len(arrival.request_id) == 36
     assert (arrival.propensity, arrival.bucket, arrival.revision, arrival.variant) == (None, None, None, None)
+
+
+def test_a_sample_is_a_share_of_requests_and_the_same_on_every_replica(tmp_path: Path) -> None:
+    kept = []
+    for replica in ("one", "two"):
+        capture = Capture("m", 1, SIGNATURE, str(tmp_path / replica), sample=0.25)
+        for number in range(2_000):
+            capture.offer(failed(f"request-{number}"))
+        assert capture.close()
+        kept.append(set(ds.dataset(tmp_path / replica, partitioning="hive").to_table()["request_id"].to_pylist()))
+        assert capture.counters().dropped == 0
+    assert kept[0] == kept[1]
+    assert 400 < len(kept[0]) < 600  # 500 expected, 19 a standard deviation

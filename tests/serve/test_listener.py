@@ -246,7 +246,7 @@ def test_a_body_beyond_the_bound_is_refused(is_told: bool) -> None:
 
 
 def test_a_bound_that_is_reached_is_named() -> None:
-    stage = Stage(batching=Batching(max_queue_requests=1))
+    stage = Stage(batching=Batching(max_queue=1))
     stage.model.released.clear()
     first, second, third = (stage.connect() for _ in range(3))
     first.request("POST", PATH, body(1), HEADERS)
@@ -257,7 +257,7 @@ def test_a_bound_that_is_reached_is_named() -> None:
     third.request("POST", PATH, body(3), HEADERS)
     refused = third.getresponse()
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-    assert b"max_queue_requests" in refused.read()
+    assert b"max_queue" in refused.read()
     stage.model.released.set()
     assert [status_of(first), status_of(second)] == [200, 200]
     for connection in (first, second, third):

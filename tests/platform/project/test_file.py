@@ -41,6 +41,19 @@ def sentence(text: str) -> str:
         ("train:\n  epochs: 0", "line 4: train.epochs = 0: input should be greater than or equal to 1"),
         ("train: {precision: fp8}", "line 3: train.precision = 'fp8': input should be 'fp32', 'bf16' or 'fp16'"),
         ("train: 5", "line 3: train = 5: it must hold keys and values"),
+        (
+            "serve:\n  replicas: 2\n  autoscale: {max: 3}",
+            "line 4: serve.replicas: cannot be set beside serve.autoscale: keep one of the two",
+        ),
+        ("serve: {autoscale: {min: 9}}", "line 3: serve.autoscale.min: 9 is above max 8"),
+        (
+            "serve: {autoscale: {target: 3}}",
+            "line 3: unknown key 'serve.autoscale.target'; did you mean 'target_ongoing'?",
+        ),
+        ("serve: {replicas: 1001}", "line 3: serve.replicas = 1001: input should be less than or equal to 1000"),
+        ("serve: {gpus: 1.5}", "line 3: serve.gpus: 1.5 must be a whole number, or a fraction below 1"),
+        ("serve: {capture: {sample: 2}}", "line 3: serve.capture.sample = 2: input should be less than or equal to 1"),
+        ("serve: {max_queue: 0}", "line 3: serve.max_queue = 0: input should be greater than or equal to 1"),
         ("task:", "line 3: task = None: it must hold keys and values"),
         (
             "serve: {canary: {deadline_s: .inf}}",

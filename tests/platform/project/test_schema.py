@@ -65,6 +65,18 @@ def test_a_project_survives_json_and_pickle() -> None:
     assert pickle.loads(pickle.dumps(made)) == made
 
 
+def test_a_version_scales_by_a_number_or_by_its_load() -> None:
+    head = "name: churn\ndata: {source: a, target: y}\n"
+    fixed = parse_project(head + "serve: {replicas: 3, gpus: 0.25}").serve
+    assert (fixed.replicas, fixed.autoscale, fixed.gpus) == (3, None, 0.25)
+    assert parse_project(head + "serve: {gpus: 2}").serve.gpus == 2
+    made = parse_project(head + "serve: {autoscale: {min: 0, max: 4}}")
+    assert made.serve.replicas is None
+    assert made.serve.autoscale == project.AutoscaleConfig(min=0, max=4)
+    # As it comes back from the database, with every key.
+    assert Project.model_validate(made.model_dump(mode="json", by_alias=True)) == made
+
+
 def test_not_features_are_the_named_columns() -> None:
     data = {"source": "a", "target": "y", "key": "id", "time": "at", "sensitive": ["sex"], "ignore": ["note"]}
     made = Project.model_validate({"name": "churn", "data": data})

@@ -69,7 +69,7 @@ def test_splits_from_before_there_were_shadows_have_none(database: Database) -> 
     config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
     with database.transaction() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, "0002")
+        command.downgrade(config, "0003")
         columns = "(name, revision, split, updated_s) values ('churn', 4, '{\"1\": 10000}', 0.0)"
         connection.execute(text(f"insert into endpoint {columns}".replace(":", "\\:")))
         command.upgrade(config, "head")

@@ -51,6 +51,28 @@ def test_the_same_deployment_again_changes_nothing(endpoints: Endpoints, ledger:
     assert endpoints.deployments("churn")[0].options == {"replicas": 5}
 
 
+def test_another_number_of_replicas_is_an_entry_and_leaves_the_rest(endpoints: Endpoints, ledger: Ledger) -> None:
+    before, after = endpoints.scale_deployment("churn", 2, 5)
+    assert before == Deployment("churn", 2, "/artifacts/2", OPTIONS)
+    assert after == Deployment("churn", 2, "/artifacts/2", {**OPTIONS, "replicas": 5})
+    assert endpoints.deployments("churn")[1] == after
+    entry = ledger.entries()[-1]
+    assert (entry.action, entry.subject, entry.detail) == ("scale", "churn/2", {"before": 2, "after": 5})
+    count = len(ledger.entries())
+    assert endpoints.scale_deployment("churn", 2, 5) == (after, after)
+    assert len(ledger.entries()) == count
+
+
+def test_what_is_not_there_or_scales_by_itself_is_not_scaled(endpoints: Endpoints, ledger: Ledger) -> None:
+    endpoints.add_deployment(Deployment("churn", 3, "/artifacts/3", {"autoscale": {"min": 0, "max": 4}}))
+    before = (endpoints.deployments(), actions(ledger))
+    with pytest.raises(NotFound, match="churn version 9 is not deployed"):
+        endpoints.scale_deployment("churn", 9, 1)
+    with pytest.raises(Conflict, match="churn version 3 scales by itself, from 0 to 4 replicas: change serve"):
+        endpoints.scale_deployment("churn", 3, 1)
+    assert (endpoints.deployments(), actions(ledger)) == before
+
+
 def test_a_split_needs_its_versions_deployed(endpoints: Endpoints, ledger: Ledger) -> None:
     endpoints.set_split("churn", {1: 10_000}, "first")
     before = actions(ledger)
