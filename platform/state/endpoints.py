@@ -84,10 +84,13 @@ class Endpoints:
         with self._database.engine.connect() as connection:
             return [_as_split(row) for row in connection.execute(select(endpoint).order_by(endpoint.c.name))]
 
-    def set_split(self, name: str, weights: Mapping[int, int], reason: str) -> Split:
+    def set_split(
+        self, name: str, weights: Mapping[int, int], reason: str, *, expected_revision: int | None = None
+    ) -> Split:
         """Make a new revision of a split; versions without traffic are left out of `weights`.
 
-        Raises Conflict where a version is not deployed; the split stays as it was.
+        Raises Conflict where a version is not deployed, or the split is no more at the expected revision; the split
+        stays as it was.
         """
         with self._database.transaction() as connection:
             up = set(connection.execute(select(deployment.c.version).where(deployment.c.endpoint == name)).scalars())
@@ -95,7 +98,10 @@ class Endpoints:
             if missing:
                 raise Conflict(f"{name} version {missing[0]} is not deployed: run `rayloop deploy` first")
             before = _split(connection, name)
-            revision = 1 if before is None else before.revision + 1
+            found = 0 if before is None else before.revision
+            if expected_revision not in {None, found}:
+                raise Conflict(f"the split of {name!r} is at revision {found}, not {expected_revision}: read it again")
+            revision = found + 1
             after = Split(name, tuple(Variant(v, w) for v, w in sorted(weights.items())), revision)
             stored = {str(variant.version): variant.weight for variant in after.variants}
             now_s = time.time()
