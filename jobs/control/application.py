@@ -76,6 +76,10 @@ class ControlApplication:
         self._routes, self._secret = routes(api), secret.encode()
         self._threads = ThreadPoolExecutor(THREADS, "control")
 
+    def close(self) -> None:
+        """Begin nothing more; what is under way ends by itself."""
+        self._threads.shutdown(wait=False)
+
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         if scope["type"] != "http":

@@ -79,4 +79,5 @@ class ControlServer:
         try:
             self._server.run()
         finally:
+            application.close()
             workspace.close()
