@@ -357,12 +357,9 @@ def test_only_the_last_operations_are_kept(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("rayloop.jobs.control.operations.MAX_KEPT", 3)
     operations = Operations()
     made = [operations.wait(operations.start(f"{number}", lambda _say: None)) for number in range(5)]
-    known = []
-    for operation in made:
-        try:
-            known.append(operations.get(operation.id).what)
-        except LookupError as error:
-            assert "last 3 are kept" in str(error)
-    assert known == ["2", "3", "4"]
+    assert [operations.get(found.id).what for found in made[2:]] == ["2", "3", "4"]
+    for forgotten in made[:2]:
+        with pytest.raises(LookupError, match="last 3 are kept"):
+            operations.get(forgotten.id)
     with pytest.raises(LookupError, match="started anew"):
         operations.get("0000-1111")
