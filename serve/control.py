@@ -20,6 +20,8 @@ from ..platform.traffic import BUCKETS
 POLL_S = 0.2
 TIMEOUT_S = 240.0  # a load is answered when the version is up
 
+_NOT_NOW = frozenset({429, 503})
+
 
 class ControlError(RayloopError):
     """The edge or the control service refused; `status` is the HTTP status, and the sentence is theirs."""
@@ -72,6 +74,7 @@ class Control:
         if not url.startswith(("http://", "https://")):
             raise InvalidInput(f"url {url!r} must begin with http:// or https://")
         headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._timeout_s = timeout_s
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, verify=verify, transport=transport)
 
     def endpoints(self) -> list[ServedEndpoint]:
@@ -96,9 +99,14 @@ class Control:
     def deploy(self, name: str, version: int, *, force: str | None = None) -> ServedEndpoint:
         """Bring a version up, and wait until it is; `force` says why it may be though it broke a gate (admins)."""
         operation = self._ask("PUT", _path("endpoints", name, "versions", version), {}, force=force)
+        deadline_s = time.monotonic() + self._timeout_s
         while operation["state"] == "running":
             time.sleep(POLL_S)
-            operation = self.operation(operation["id"])
+            try:
+                operation = self.operation(operation["id"])
+            except ControlError as error:
+                if error.status not in _NOT_NOW or time.monotonic() > deadline_s:
+                    raise
         if operation["state"] != "done":
             raise ControlError(operation["status"], operation["error"])
         return self.endpoint(name)

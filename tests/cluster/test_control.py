@@ -113,9 +113,9 @@ def test_a_deployer_deploys_splits_rolls_back_and_unloads(guarded: Guarded) -> N
 
 
 def test_each_role_is_held_to_what_it_may(guarded: Guarded) -> None:
-    with guarded.control("inference") as control, pytest.raises(ControlError, match="403: .* role deploy or admin"):
+    with guarded.control("inference") as control, pytest.raises(ControlError, match=r"403: .* role deploy or admin"):
         control.endpoints()
-    with guarded.control("deploy") as control, pytest.raises(ControlError, match="403: .* role admin"):
+    with guarded.control("deploy") as control, pytest.raises(ControlError, match=r"403: .* role admin"):
         control.create_token("more", "admin")
     with guarded.control("revoked") as control, pytest.raises(ControlError, match="401"):
         control.endpoints()

@@ -130,6 +130,27 @@ def test_no_answer_and_no_json_are_told() -> None:
         control.endpoints()
 
 
+def test_only_the_question_how_far_it_is_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rayloop.serve.control.POLL_S", 0.001)
+    begun = {"id": "1-2", "state": "running"}
+    replies = [(202, begun), (429, {"error": "slowly"}), (503, {"error": "away"}), (404, {"error": "started anew"})]
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        status, value = replies[len(seen)]
+        seen.append(f"{request.method} {request.url.path}")
+        return httpx.Response(status, json=value)
+
+    with Control("http://edge", transport=httpx.MockTransport(answer)) as control:
+        with pytest.raises(ControlError, match="404: started anew"):
+            control.deploy(NAME, 1)
+        assert seen == ["PUT /v2/endpoints/toy/versions/1", *["GET /v2/operations/1-2"] * 3]
+        seen[:] = seen[:1]
+        with pytest.raises(ControlError, match="429"):
+            control.rollback(NAME)
+        assert len(seen) == 2
+
+
 def test_triton_s_client_loads_and_unloads(workspace: Workspace, address: str, serve: Serve) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
