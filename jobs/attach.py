@@ -15,7 +15,7 @@ from ..platform.workspace import Workspace
 from ..serve.versions import apply_deployments
 from ..serve.wiring import start_edge_keeper
 from .report import run_job, say
-from .wiring import start_steward
+from .wiring import start_control, start_steward
 
 
 @click.command()
@@ -28,9 +28,11 @@ def main() -> None:
         # Whoever attaches may know the cluster by another name; what stays on it asks its own dashboard.
         settings = Settings.load(address=f"http://{context.dashboard_url}")
         start_edge_keeper(settings)
+        control = start_control(settings)
         start_steward(settings)
         apply_deployments(Workspace(settings))
-        say("the edge and the steward are up")
+        ray.get(control)
+        say("the edge, the steward and the control API are up")
         return {"edge": settings.edge_url}
 
     run_job(work)

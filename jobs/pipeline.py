@@ -203,9 +203,13 @@ class Pipeline:
         raise Stop("rolled_back" if canary["action"] == "roll_back" else "inconclusive", canary["reason"])
 
 
-def promote_version(workspace: Workspace, project: Project, version: int, reason: str) -> None:
+def promote_version(
+    workspace: Workspace, project: Project, version: int, reason: str, *, expected_revision: int | None = None
+) -> None:
     """Give a deployed version all traffic and make it the champion."""
-    wait_for_edge(workspace.settings, workspace.endpoints.set_split(project.endpoint, {version: WHOLE}, reason))
+    weights = {version: WHOLE}
+    split = workspace.endpoints.set_split(project.endpoint, weights, reason, expected_revision=expected_revision)
+    wait_for_edge(workspace.settings, split)
     workspace.registry.move_alias(project.name, CHAMPION, version, reason)
     if workspace.registry.alias(project.name, CHALLENGER) == version:
         workspace.registry.move_alias(project.name, CHALLENGER, None, reason)

@@ -107,12 +107,18 @@ def edge_folder(settings: Settings) -> Path:
     return Path(tempfile.gettempdir()) / f"rayloop-edge-{mark}"
 
 
+def control_socket(settings: Settings) -> Path:
+    """Where the control API answers the edge; other users may not enter the folder."""
+    return edge_folder(settings) / "control.sock"
+
+
 def edge_settings(workspace: Workspace) -> EdgeSettings:
     """How the edge of this node listens, and where it sends requests."""
     settings, folder = workspace.settings, edge_folder(workspace.settings)
     return EdgeSettings(
         admin_socket=folder / "admin.sock",
         map_folder=folder,
+        control_socket=control_socket(settings),
         secret=edge_secret(workspace.store),
         bind_host=settings.edge_host,
         bind_port=settings.edge_port,

@@ -2,7 +2,7 @@
 
 from .database import Database, database_exists
 from .endpoints import Deployment, Endpoints
-from .ledger import Entry, Ledger
+from .ledger import Entry, Ledger, acting_as
 from .pipelines import PipelineRun, Pipelines, Step
 from .projects import Projects, SnapshotRecord
 from .replicas import Replica, Replicas
@@ -26,5 +26,6 @@ __all__ = [
     "Token",
     "Tokens",
     "Verdicts",
+    "acting_as",
     "database_exists",
 ]

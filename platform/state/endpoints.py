@@ -133,19 +133,24 @@ class Endpoints:
         with self._database.engine.connect() as connection:
             return [_as_split(row) for row in connection.execute(select(endpoint).order_by(endpoint.c.name))]
 
-    def set_split(self, name: str, weights: Mapping[int, int], reason: str) -> Split:
+    def set_split(
+        self, name: str, weights: Mapping[int, int], reason: str, *, expected_revision: int | None = None
+    ) -> Split:
         """Make a new revision of a split; versions without traffic are left out of `weights`.
 
-        The shadows stay, except those that get traffic by it. Raises Conflict where a version is not deployed; the
-        split stays as it was.
+        The shadows stay, except those that get traffic by it. Raises Conflict where a version is not deployed, or
+        the split is no more at the expected revision; the split stays as it was.
         """
         with self._database.transaction() as connection:
             _require_deployed(connection, name, set(weights))
             before = _split(connection, name)
+            found = 0 if before is None else before.revision
+            if expected_revision not in {None, found}:
+                raise Conflict(f"the split of {name!r} is at revision {found}, not {expected_revision}: read it again")
             variants = tuple(Variant(version, weight) for version, weight in sorted(weights.items()))
             kept = () if before is None else before.shadows
             kept = tuple(shadow for shadow in kept if not weights.get(shadow.version))
-            after = Split(name, variants, 1 if before is None else before.revision + 1, kept)
+            after = Split(name, variants, found + 1, kept)
             _store(connection, after, reason)
             detail: dict[str, Any] = {"before": _weights(before), "after": _weights(after)}
             if before is not None and before.shadows != after.shadows:

@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +19,18 @@ from .database import Database
 from .tables import ledger
 
 GENESIS = "0" * 64
+
+_asker: ContextVar[str] = ContextVar("asker", default="")
+
+
+@contextmanager
+def acting_as(actor: str) -> Iterator[None]:
+    """Name who is behind the entries that this thread or task makes meanwhile; else it is who runs the process."""
+    before = _asker.set(actor)
+    try:
+        yield
+    finally:
+        _asker.reset(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +68,7 @@ class Ledger:
         entry = Entry(
             seq=1 if last is None else last.seq + 1,
             at_s=round(time.time(), 6),
-            actor=os.environ.get("RAYLOOP_ACTOR") or _user(),
+            actor=_asker.get() or os.environ.get("RAYLOOP_ACTOR") or _user(),
             action=action,
             subject=subject,
             detail=json.loads(json.dumps(detail)),

@@ -7,6 +7,7 @@ A replica gets the client's path unchanged behind the prefix of its app, `/versi
 from __future__ import annotations
 
 from .answers import ERRORS, json_body
+from .control import control_backend, control_choice
 from .counts import TABLE
 from .rules import BACKEND, LIMITS, frontend_rules
 from .servers import FALLBACK, SLOT
@@ -22,6 +23,8 @@ def render_config(settings: EdgeSettings) -> str:
     """Write the whole haproxy.cfg; it holds the secret, so only its owner may read it."""
     sections = [_global(settings), _defaults(settings), _frontend(settings), _backend(settings)]
     sections += [_slot(settings, place) for place in range(settings.slots)]
+    if settings.control_socket is not None:
+        sections.append(control_backend(settings))
     if settings.requests_per_s:
         sections.append(_limits())
     if settings.metrics_port:
@@ -67,6 +70,7 @@ def _frontend(settings: EdgeSettings) -> Section:
     return "frontend edge", [
         f"bind {host}:{settings.bind_port}{tls}",
         *frontend_rules(settings),
+        *control_choice(settings),
         # A slot's name comes from our own map; a map that is lost leaves Serve's proxy.
         f"use_backend %[var(txn.app),map('{settings.slots_map}')] "
         f"if {{ var(txn.app),map('{settings.slots_map}') -m found }}",

@@ -6,10 +6,21 @@ import os
 import tempfile
 from pathlib import Path
 
+from ...platform.errors import Conflict
+
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that only its owner may enter; leave one that is there as it is."""
+    """Make a folder that only its owner may enter; leave one that is there as it is.
+
+    Raises Conflict for one that is another user's, or that others may write to: whoever made it before us, in a folder
+    like /tmp, could read the secret or put a socket in the place of ours.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.geteuid():
+        raise Conflict(f"folder {folder} belongs to user {found.st_uid}, and the edge's must be our own: remove it")
+    if found.st_mode & 0o022 and not folder.is_symlink():
+        raise Conflict(f"others may write to folder {folder}, and nobody else may write to the edge's: change its mode")
 
 
 def write_durably(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...platform.traffic import BUCKETS, MAX_VARIANTS
 from ...platform.traffic.capture_schema import SHADOW_VARIANT
 from .answers import BAD_TOKEN, ERRORS, NO_TOKEN, TOO_MANY, UNKNOWN_MODEL, UNKNOWN_VERSION, json_body
+from .control import control_rules
 from .counts import TABLE
 from .listings import listings, liveness, methods_of_health
 from .settings import EdgeSettings
@@ -22,8 +23,9 @@ def frontend_rules(settings: EdgeSettings) -> list[str]:
         *_answer_anybody(),
         *_let_in(settings),
         *_hold_back(settings),
-        *_answer_here(settings),
         *_distrust_the_client(settings),
+        *control_rules(settings),
+        *_answer_here(settings),
         *_pick_version(settings),
         *_hand_over(settings),
     ]

@@ -51,6 +51,8 @@ class EdgeSettings:
     """Where Serve's own proxy listens; it is asked for versions whose replicas can't be asked themselves."""
     fallback_address: str | None = None
     """Where requests go while the backend is down, such as Serve's Python proxy on the head node."""
+    control_socket: Path | None = None
+    """Absolute path of the socket on which the control API answers; without it the edge has no such paths."""
     session_header: str = "x-session-id"
     """Requests that carry the same value in it reach the same version, unless `sticky.map` names another."""
     sticky: tuple[Sticky, ...] = ()
@@ -104,14 +106,13 @@ class EdgeSettings:
                 _check(match and 1 <= int(match[1]) <= 65535, name, address, "be HOST:PORT")
 
     def _check_paths(self) -> None:
-        names = ["admin_socket", "map_folder", *(["certificate"] if self.certificate is not None else [])]
-        for name in names:
-            path = str(getattr(self, name))
+        for name in ("admin_socket", "map_folder", "control_socket", "certificate"):
+            path = getattr(self, name)
             rule = "be an absolute path without quotes, commas, brackets, semicolons and backslashes"
-            _check(_PATH.fullmatch(path), name, path, rule)
-        rule = f"be at most {SOCKET_PATH_LIMIT_BYTES} bytes long, because it is a Unix socket"
-        path = str(self.admin_socket)
-        _check(len(path.encode()) <= SOCKET_PATH_LIMIT_BYTES, "admin_socket", path, rule)
+            _check(path is None or _PATH.fullmatch(str(path)), name, str(path), rule)
+            rule = f"be at most {SOCKET_PATH_LIMIT_BYTES} bytes long, because it is a Unix socket"
+            is_short = not name.endswith("_socket") or len(str(path).encode()) <= SOCKET_PATH_LIMIT_BYTES
+            _check(is_short, name, str(path), rule)
 
     @property
     def buffered_body_bytes(self) -> int:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,9 @@ class Live:
         return printed
 
 
-@pytest.fixture(scope="session")
-def live() -> Iterator[Live]:
+@contextmanager
+def running() -> Iterator[Live]:
+    """A cluster of its own, on free ports; nothing of it is left."""
     home = Path(tempfile.mkdtemp(prefix="rl-"))
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAYLOOP_", "MLFLOW_", "RAY_"))}
     ports = {f"RAYLOOP_{name}_PORT": str(free_port()) for name in ("EDGE", "MLFLOW", "DASHBOARD", "SERVE")}
@@ -82,6 +84,12 @@ def live() -> Iterator[Live]:
         left = cluster.owner.processes()
         shutil.rmtree(home)
     assert left == []
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Live]:
+    with running() as found:
+        yield found
 
 
 @pytest.fixture

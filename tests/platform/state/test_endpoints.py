@@ -254,3 +254,13 @@ def test_a_roll_back_sees_through_a_change_of_shadows(endpoints: Endpoints) -> N
     endpoints.set_shadows("churn", {1: 10_000}, "the old one looks on")
     assert endpoints.previous_weights("churn") == {1: 10_000}
     assert endpoints.set_split("churn", {1: 10_000}, "rollback").shadows == ()
+
+
+def test_a_split_that_moved_meanwhile_is_not_overwritten(endpoints: Endpoints, ledger: Ledger) -> None:
+    assert endpoints.set_split("churn", {1: 10_000}, "first", expected_revision=0).revision == 1
+    before = actions(ledger)
+    for expected in (0, 2):
+        with pytest.raises(Conflict, match=f"at revision 1, not {expected}"):
+            endpoints.set_split("churn", {2: 10_000}, "late", expected_revision=expected)
+    assert (endpoints.split("churn").revision, actions(ledger)) == (1, before)
+    assert endpoints.set_split("churn", {2: 10_000}, "seen", expected_revision=1).revision == 2

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from rayloop.platform.state import Database, Entry, Ledger
+from rayloop.platform.state import Database, Entry, Ledger, acting_as
 from rayloop.platform.state.ledger import GENESIS
 from rayloop.platform.state.tables import ledger as table
 from sqlalchemy import Connection, delete, update
@@ -49,6 +49,21 @@ def test_an_entry_comes_back_as_it_was_recorded(ledger: Ledger) -> None:
     assert ledger.entries() == [made]
     assert made.detail == {"1": [2, 3]}
     assert made.digest == made.computed_digest() != Entry(**{**vars_of(made), "actor": "eve"}).computed_digest()
+
+
+def test_who_asked_is_named_in_that_thread_alone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYLOOP_ACTOR", "steward")
+    with acting_as("token:ci"):
+        other = threading.Thread(target=ledger.record, args=("split", "other", {}))
+        other.start()
+        other.join()
+        ledger.record("split", "asked", {})
+    ledger.record("split", "after", {})
+    assert [(entry.subject, entry.actor) for entry in ledger.entries()] == [
+        ("other", "steward"),
+        ("asked", "token:ci"),
+        ("after", "steward"),
+    ]
 
 
 def vars_of(entry: Entry) -> dict[str, object]:

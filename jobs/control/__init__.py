@@ -1,0 +1,1 @@
+"""The control API behind the edge: deploying, splitting, scaling and tokens by HTTP, guarded by roles."""
