@@ -36,7 +36,7 @@ def v2(rows: int = 1) -> bytes:
 def v2_binary(rows: int) -> tuple[bytes, Mapping[str, str]]:
     """The same rows by the binary tensor extension, answered in binary too; with the headers it needs."""
     tensor = np.array(table(rows), dtype="<f4").tobytes()
-    described = {"name": "x", "shape": [rows, FEATURES], "datatype": "FP32"}
+    described: dict[str, object] = {"name": "x", "shape": [rows, FEATURES], "datatype": "FP32"}
     described["parameters"] = {"binary_data_size": len(tensor)}
     head = _written({"inputs": [described], "parameters": {"binary_data_output": True}})
     return head + tensor, {"content-type": "application/octet-stream", LENGTH_HEADER: str(len(head))}

@@ -69,7 +69,7 @@ class Compared:
 
     def cells(self) -> list[tuple[str, ...]]:
         """Two lines under HEADER."""
-        found = []
+        found: list[tuple[str, ...]] = []
         for title, target, rounds, ratio in (
             (self.pair.titles[0], self.pair.ours, self.ours, f"{self.ratio:.2f}"),
             (self.pair.titles[1], self.pair.base, self.base, ""),

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import statistics
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import claims
 import psutil
 from claims import Claim
 from load import Measured
+from rich.console import Console
 from rich.table import Table
 from servers import Server
 
 US = "rayloop"
+Say = Callable[[str], None]
+WIDTH = 140  # of what is printed into a file
 HEADER = ("server", "requests/s", "ratio", "p50 ms", "p99 ms", "CPU us", "alone p50 ms", "ratio", "failed")
 # The least that rayloop must be, in the peer's requests/s at 32 connections; and the most of its p50 at 1 connection.
 RATE_GOALS = {"uvicorn": 1.2, "ray-default": 20.0, "mlserver": 3.0, "bentoml": 6.0, "serve-edge": 0.9}
@@ -52,7 +60,7 @@ class Results:
         if not ours or not theirs:
             return None
         pairs = zip(ours, theirs, strict=True)
-        return statistics.median(getattr(us, what) / getattr(them, what) for us, them in pairs)
+        return float(statistics.median(getattr(us, what) / getattr(them, what) for us, them in pairs))
 
     def failed(self, server: str) -> int:
         """Answers other than a 200, and broken connections, in the warm-up too."""
@@ -129,6 +137,45 @@ def peer_claims(results: Results, servers: Sequence[Server], many: int) -> list[
     ]
 
 
+def publish(
+    console: Console,
+    tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]],
+    found: Sequence[Claim],
+    notes: Sequence[str],
+    markdown_file: Path | None,
+    json_file: Path | None,
+) -> NoReturn:
+    """Print and write all of a run, and end with 1 where a claim does not hold."""
+    for header, cells in tables:
+        console.print(table(cells, header))
+    for note in notes:
+        console.print(f"- {note}", highlight=False)
+    claims.show(console, found)
+    if markdown_file is not None:
+        parts = [markdown(cells, header) for header, cells in tables]
+        listed = "".join(f"- {note}\n" for note in notes)
+        markdown_file.write_text("\n".join([*parts, claims.markdown(found), listed]))
+    if json_file is not None:
+        claims.write(json_file, found)
+    sys.exit(0 if claims.all_hold(found) else 1)
+
+
+def leave_on_sigterm() -> None:
+    """Let SIGTERM end what was started, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def terminal() -> Console:
+    """The terminal, or a wide page where the output goes into a file."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def teller(console: Console) -> Say:
+    """Prints what goes on, with the seconds since the start."""
+    began_s = time.monotonic()
+    return lambda text: console.print(f"{time.monotonic() - began_s:5.0f} s  {text}", style="dim", highlight=False)
+
+
 def hardware() -> str:
     """The machine and the day in a line."""
     cpu_lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
@@ -140,6 +187,10 @@ def hardware() -> str:
 def software(versions: Mapping[str, str]) -> str:
     """The versions in a line."""
     return "; ".join(dict.fromkeys(versions.values()))
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _text(value: float | None, style: str) -> str:

@@ -9,15 +9,12 @@ beside none, and how soon a change of split is seen.
 
 from __future__ import annotations
 
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import bodies
 import claims
@@ -32,7 +29,6 @@ from pairs import NotMeasured, Pair
 from processes import NotStarted, Processes, ask, processor_s
 from project import PERCENT, CommandFailed, Loop, served
 from rayloop.platform.errors import RayloopError
-from rich.console import Console
 from servers import LAYERS, SERVERS, Floor, Server
 from target import Target
 
@@ -81,7 +77,7 @@ def plan_of(only: Sequence[str], layers: bool, quick: bool, rounds: int | None) 
     return Plan(chosen, cases or list(CASES.values()), others, rounds or times[0], times[1], times[2])
 
 
-def start_all(plan: Plan, floor: Floor, results: report.Results, say: Callable[[str], None]) -> dict[str, Target]:
+def start_all(plan: Plan, floor: Floor, results: report.Results, say: report.Say) -> dict[str, Target]:
     """Start the servers one after the other, and hold each one's answer against rayloop's."""
     wanted = bodies.probabilities(ask(floor.loop.target(bodies.v2(), version=1)))
     targets: dict[str, Target] = {}
@@ -104,9 +100,7 @@ def start_all(plan: Plan, floor: Floor, results: report.Results, say: Callable[[
     return targets
 
 
-def measure_all(
-    plan: Plan, targets: dict[str, Target], floor: Floor, results: report.Results, say: Callable[[str], None]
-) -> None:
+def measure_all(plan: Plan, targets: dict[str, Target], floor: Floor, results: report.Results, say: report.Say) -> None:
     """Warm every server up, then load them in turns; rayloop is asked by its split, with capture and tokens on."""
     for name, target in targets.items():
         results.warm_up[name] = load.measure(target, MANY, plan.warm_up_s, each_status=True)
@@ -136,7 +130,7 @@ def loop_claims(loop: Loop, answered: int) -> list[Claim]:
     ]
 
 
-def beside_peers(plan: Plan, loop: Loop, found: Findings, say: Callable[[str], None]) -> None:
+def beside_peers(plan: Plan, loop: Loop, found: Findings, say: report.Say) -> None:
     """rayloop and its peers, or the layers; the peers are ended before anything else is measured."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="serving-")))
@@ -161,7 +155,7 @@ def beside_peers(plan: Plan, loop: Loop, found: Findings, say: Callable[[str], N
 
 
 def a_pair(
-    make: Callable[[Loop], Pair], name: str, goal: float, plan: Plan, loop: Loop, say: Callable[[str], None]
+    make: Callable[[Loop], Pair], name: str, goal: float, plan: Plan, loop: Loop, say: report.Say
 ) -> tuple[list[tuple[str, ...]], list[Claim], list[str]]:
     """Cells, claims and notes of two ways to ask."""
     try:
@@ -171,7 +165,7 @@ def a_pair(
     return compared.cells(), compared.claims(), []
 
 
-def alone(plan: Plan, loop: Loop, found: Findings, say: Callable[[str], None]) -> None:
+def alone(plan: Plan, loop: Loop, found: Findings, say: report.Say) -> None:
     """What only rayloop is asked."""
     cells: list[tuple[str, ...]] = []
     for case, make, name, goal in (
@@ -194,7 +188,7 @@ def alone(plan: Plan, loop: Loop, found: Findings, say: Callable[[str], None]) -
         found.notes.append(effect.describe())
 
 
-def run(plan: Plan, say: Callable[[str], None]) -> Findings:
+def run(plan: Plan, say: report.Say) -> Findings:
     """Bring all up, measure, and end all."""
     found = Findings(notes=[f"{report.hardware()}; load by {load.generator()}."])
     say("bringing rayloop up, with two trained versions")
@@ -221,30 +215,13 @@ def main(
     markdown: Path | None,
 ) -> None:
     """Measure rayloop's serving against its peers."""
-    signal.signal(signal.SIGTERM, _leave)
-    console = Console()
+    report.leave_on_sigterm()
+    console = report.terminal()
     try:
-        found = run(
-            plan_of(only, layers, quick, rounds), lambda text: console.print(text, style="dim", highlight=False)
-        )
+        found = run(plan_of(only, layers, quick, rounds), report.teller(console))
     except (CommandFailed, subprocess.SubprocessError) as error:
         raise click.ClickException(str(error)) from None
-    for header, cells in found.tables:
-        console.print(report.table(cells, header))
-    for note in found.notes:
-        console.print(f"- {note}", highlight=False)
-    claims.show(console, found.claims)
-    if markdown is not None:
-        parts = [report.markdown(cells, header) for header, cells in found.tables]
-        notes = "".join(f"- {note}\n" for note in found.notes)
-        markdown.write_text("\n".join([*parts, claims.markdown(found.claims), notes]))
-    if json_file is not None:
-        claims.write(json_file, found.claims)
-    sys.exit(0 if claims.all_hold(found.claims) else 1)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+    report.publish(console, found.tables, found.claims, found.notes, markdown, json_file)
 
 
 if __name__ == "__main__":
