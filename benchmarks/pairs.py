@@ -49,6 +49,13 @@ class Compared:
     pair: Pair
     ours: tuple[Measured, ...]
     base: tuple[Measured, ...]
+    warm_up_rows: int
+
+    @property
+    def answered_rows(self) -> int:
+        """The rows of all good answers, those of the warm-up too."""
+        ours, base = (sum(one.answered for one in rounds) for rounds in (self.ours, self.base))
+        return ours * self.pair.ours.rows + base * self.pair.base.rows + self.warm_up_rows
 
     @property
     def ratio(self) -> float:
@@ -86,16 +93,18 @@ class Compared:
 def compare(pair: Pair, rounds: int, seconds: float, warm_up_s: float, say: Callable[[str], None]) -> Compared:
     """Warm both sides up, looking at each status, then load them in turns."""
     sides = (pair.ours, pair.base)
+    warm_up_rows = 0
     for side in sides:
         found = load.measure(side, pair.connections, warm_up_s, each_status=True)
         if found.failed:
             raise NotMeasured(f"{found.failed} of {found.failed + found.answered} requests failed in the warm-up")
+        warm_up_rows += found.answered * side.rows
     measured: tuple[list[Measured], list[Measured]] = ([], [])
     for number in range(rounds):
         for side, title, kept in zip(sides, pair.titles, measured, strict=True):
             kept.append(load.measure(side, pair.connections, seconds))
             say(f"round {number + 1}, {title}: {kept[-1].rate * side.rows:,.0f} rows/s, p99 {kept[-1].p99_ms:.2f} ms")
-    return Compared(pair, tuple(measured[0]), tuple(measured[1]))
+    return Compared(pair, tuple(measured[0]), tuple(measured[1]), warm_up_rows)
 
 
 def binary(loop: Loop) -> Pair:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,14 +27,18 @@ from claims import Claim
 from environments import NotInstalled
 from pairs import NotMeasured, Pair
 from processes import NotStarted, Processes, ask, processor_s
-from project import PERCENT, CommandFailed, Loop, served
+from project import NAME, PERCENT, CommandFailed, Loop, served
 from rayloop.platform.errors import RayloopError
 from servers import LAYERS, SERVERS, Floor, Server
 from target import Target
 
 MANY = 32
 CASES = {"many": MANY, "one": 1}
-OTHERS = ("binary", "batching", "split")
+PAIRS: Mapping[str, tuple[Callable[[Loop], Pair], str, str, float]] = {
+    "binary": (pairs.binary, "binary by JSON", NAME, pairs.BINARY_GOAL),
+    "batching": (pairs.batching, "micro-batching by none", pairs.WIDE, pairs.BATCHING_GOAL),
+}
+OTHERS = (*PAIRS, "split")
 NAMES = [*dict.fromkeys(server.name for server in (*SERVERS, *LAYERS)), *CASES, *OTHERS]
 CAPTURE_GOAL = 0.99
 SHARE_SLACK = 1.0
@@ -154,30 +158,28 @@ def beside_peers(plan: Plan, loop: Loop, found: Findings, say: report.Say) -> No
         ]
 
 
-def a_pair(
-    make: Callable[[Loop], Pair], name: str, goal: float, plan: Plan, loop: Loop, say: report.Say
-) -> tuple[list[tuple[str, ...]], list[Claim], list[str]]:
-    """Cells, claims and notes of two ways to ask."""
+def a_pair(case: str, plan: Plan, loop: Loop, found: Findings, say: report.Say) -> list[tuple[str, ...]]:
+    """Two ways to ask, in turns; returns the lines of the table, none where they could not be measured."""
+    make, name, endpoint, goal = PAIRS[case]
+    say(f"measuring {name}")
     try:
+        before = sum(loop.captured(endpoint).values())
         compared = pairs.compare(make(loop), plan.rounds, plan.seconds, plan.warm_up_s, say)
     except (NotMeasured, CommandFailed) as error:
-        return [], [claims.at_least(f"rows/s {name}", None, goal, "times")], [f"{name} was not measured: {error}"]
-    return compared.cells(), compared.claims(), []
+        found.claims.append(claims.at_least(f"rows/s {name}", None, goal, "times"))
+        found.notes.append(f"{name} was not measured: {error}")
+        return []
+    found.claims += compared.claims()
+    share = (sum(loop.captured(endpoint).values()) - before) / max(1, compared.answered_rows)
+    found.notes.append(
+        f"{name}: {min(share, 1):.1%} of the rows of both were captured; capture drops what its queue can't hold."
+    )
+    return compared.cells()
 
 
 def alone(plan: Plan, loop: Loop, found: Findings, say: report.Say) -> None:
     """What only rayloop is asked."""
-    cells: list[tuple[str, ...]] = []
-    for case, make, name, goal in (
-        ("binary", pairs.binary, "binary by JSON", pairs.BINARY_GOAL),
-        ("batching", pairs.batching, "micro-batching by none", pairs.BATCHING_GOAL),
-    ):
-        if case in plan.others:
-            say(f"measuring {name}")
-            more = a_pair(make, name, goal, plan, loop, say)
-            cells += more[0]
-            found.claims += more[1]
-            found.notes += more[2]
+    cells = [line for case in PAIRS if case in plan.others for line in a_pair(case, plan, loop, found, say)]
     if cells:
         found.tables.append((pairs.HEADER, cells))
     if "split" in plan.others:
