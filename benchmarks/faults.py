@@ -39,6 +39,7 @@ ALONE_S = 20.0
 ALONE_AT_S = 4.0
 ALONE_RATE = 0.2
 LATENESS_S = 5.0
+BEHIND_S = 1.0  # at the end; a rate that is kept is behind by the last answer alone
 
 Act = Callable[[], None]
 
@@ -142,8 +143,13 @@ def notes_of(found: Found, rate: float, connections: int) -> list[str]:
     """What a reader must know beside the figures."""
     reasons = Counter(one.error or f"status {one.status}" for one in (*found.outcomes, *found.alone) if not one.is_good)
     versions = Counter(one.version for one in found.outcomes if one.is_good)
+    behind_s = found.wall_s - len(found.outcomes) / rate
+    behind = [
+        f"The load fell {behind_s:.1f} s behind its rate, and the latencies hold that wait: ask for a lower --rate."
+    ]
     return [
         f"{report.hardware()}.",
+        *(behind if behind_s > BEHIND_S else []),
         f"{len(found.outcomes):,} requests in {found.wall_s:.1f} s, due at {rate:g} a second over {connections} "
         "connections; two versions, two replicas each, tokens and capture on. A latency counts from when the request "
         "was due.",

@@ -140,12 +140,14 @@ def name_of(command: Sequence[str]) -> str:
     """
     words = [word for whole in command for word in whole.split()]
     if words[0].startswith("ray::"):
-        return " ".join(words)[:60]
+        return words[0].partition(".")[0]  # then comes the method that it runs just now
     name = Path(words[0]).name
     if "-m" in words[1:-1]:
         return f"{name} -m {words[words.index('-m') + 1]}"
-    scripts = [Path(word).name for word in words[1:] if word.endswith((".py", ".cfg")) or "/bin/" in word]
-    return " ".join([name, *scripts[:1]])
+    files = [Path(word) for word in words[1:]]
+    configurations = [f"{path.parent.name}/{path.name}" for path in files if path.suffix == ".cfg"]
+    scripts = [path.name for path in files if path.suffix == ".py"] if name.startswith("python") else []
+    return " ".join([name, *configurations[:1], *scripts[:1]])
 
 
 def _median(values: Sequence[float]) -> float:

@@ -131,14 +131,14 @@ def claims_of(found: Soaked) -> list[Claim]:
 def notes_of(found: Soaked) -> list[str]:
     """What a reader must know beside the figures."""
     first, last = (
-        f"{since * found.wall_s / 60:.1f} to {until * found.wall_s / 60:.1f}"
+        f"{since * found.wall_s / 60:.3g} to {until * found.wall_s / 60:.3g}"
         for since, until in (memory.FIRST, memory.LAST)
     )
     return [
         f"{report.hardware()}; probe by {load.generator()}.",
         f"{found.slices.answered:,} answers in {found.wall_s / 60:.1f} minutes, due at {found.rate:,.0f} a second over "
         f"{CONNECTIONS} connections; two versions at 90 to 10, tokens and capture on.",
-        f"Memory each {found.period_s:g} s: the medians of minutes {first} and {last}. The bound is "
+        f"Memory each {found.period_s:.2g} s: the medians of minutes {first} and {last}. The bound is "
         f"{memory.MOST_GROWTH_PERCENT:g} % of the resident memory (RSS); below {memory.SMALL_BYTES // memory.MIB} MiB "
         f"it is {memory.SMALL_SLACK_BYTES // memory.MIB} MiB (small). RSS counts shared pages; USS and PSS are shown "
         "beside it. Processes that came or ended meanwhile are not judged.",

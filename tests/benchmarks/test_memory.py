@@ -67,8 +67,9 @@ def test_another_process_with_a_number_used_before_is_another_process() -> None:
     [
         (["ray::ServeReplica:mlp--v1:Version", ""], "ray::ServeReplica:mlp--v1:Version"),
         (["/x/bin/python", "-u", "-m", "rayloop.jobs.steward"], "python -m rayloop.jobs.steward"),
-        (["/x/raylet", "--store=/tmp/a"], "raylet"),
-        (["/x/haproxy", "-D", "-f", "/tmp/e/haproxy.cfg"], "haproxy haproxy.cfg"),
+        (["/x/raylet", "--store=/tmp/a", "--worker=/x/bin/python w.py"], "raylet"),
+        (["ray::ServeController.listen_for_change"], "ray::ServeController"),
+        (["/x/haproxy", "-D", "-f", "/tmp/e/haproxy.cfg"], "haproxy e/haproxy.cfg"),
     ],
 )
 def test_names_are_short(command: list[str], name: str) -> None:
