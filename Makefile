@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test bench check format clean
+.PHONY: install demo test bench faults soak check format clean
 
 install: $(STAMP)
 
@@ -22,6 +22,12 @@ test: $(STAMP)
 
 bench: $(STAMP)  ## serving against its peers; make bench ARGS=--quick
 	$(BIN)/python benchmarks/serving.py $(ARGS)
+
+faults: $(STAMP)  ## requests lost while everything is killed under load
+	$(BIN)/python benchmarks/faults.py $(ARGS)
+
+soak: $(STAMP)  ## memory over half an hour at half load; make soak ARGS="--minutes 3"
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 check: $(STAMP)  ## formatting, lint, strict types
 	$(BIN)/ruff format --check .

