@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test bench faults soak check format clean
+.PHONY: install demo test fuzz bench faults soak check format clean
 
 install: $(STAMP)
 
@@ -19,6 +19,9 @@ demo: $(STAMP)  ## the whole loop on real images, from one command
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(STAMP)  ## a million bodies at the protocols; make test sends 20,000
+	FUZZ_BODIES=1000000 $(BIN)/python -m pytest tests/serve/test_fuzz.py $(ARGS)
 
 bench: $(STAMP)  ## serving against its peers; make bench ARGS=--quick
 	$(BIN)/python benchmarks/serving.py $(ARGS)
@@ -40,4 +43,4 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .mypy .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .clients .mypy .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

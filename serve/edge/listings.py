@@ -44,7 +44,8 @@ def listings(settings: EdgeSettings) -> list[str]:
         *_list(settings, f"{_DEPLOYMENTS} {_DEPLOYMENTS}/", "GET", "endpoints"),
         *_one_endpoint(settings),
         # What mlflow.deployments asks is MLflow's scoring under another name.
-        "http-request set-path %[path,regsub(^/endpoints/,/mlflow/)] if { path_reg ^/endpoints/[^/]+/invocations$ }",
+        "http-request set-path %[path,regsub(^/endpoints/,/mlflow/)] "
+        "if { path_beg /endpoints/ } { path_reg ^/endpoints/[^/]+/invocations$ }",
     ]
 
 
@@ -78,7 +79,11 @@ def _list(settings: EdgeSettings, paths: str, method: str, entry: str, only: str
 
 
 def _one_endpoint(settings: EdgeSettings) -> list[str]:
-    asked, refused = f"{{ path_reg ^{_DEPLOYMENTS}/[^/]+$ }}", json_body({"error": ERRORS[405]})
+    # Every request goes by these rules, and a prefix costs a tenth of a pattern.
+    asked, refused = (
+        f"{{ path_beg {_DEPLOYMENTS}/ }} {{ path_reg ^{_DEPLOYMENTS}/[^/]+$ }}",
+        json_body({"error": ERRORS[405]}),
+    )
     name = json.dumps(shown_endpoint("NAME"), separators=(",", ":")).replace("NAME", "%[var(txn.model)]")
     return [
         f"http-request return status 405 {refused} hdr allow GET if {asked} !{{ method GET }}",

@@ -75,7 +75,8 @@ def bodies_of(signature: Signature) -> Bodies:
     names = {"anyOf": [a_list(TEXT, uniqueItems=True, minItems=len(given)), {"type": "null"}]}
     split = an_object({"columns": names, "data": row_list({"type": "array"})}, optional=["columns"])
     predict = _one_of({"instances": rows, "inputs": {"anyOf": [*rows["anyOf"], columns]}})
-    score = _score(split, row_list(row_of(given, may_have_more=True)), rows, columns)
+    records = {"anyOf": [row_list(row_of(given, may_have_more=True)), *rows["anyOf"]]}
+    score = _score(split, records, rows, columns)
     row = {column.name: _example(column) for column in given}
     main = [column for column in outputs if column.name == MAIN_OUTPUT] or list(outputs)
     answer = value_of(main[0]) if len(main) == 1 else prediction_of(outputs)

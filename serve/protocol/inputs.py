@@ -67,6 +67,8 @@ def _read_tensor(index: int, entry: object, tail: Tail | None) -> Tensor:
     if not isinstance(datatype, str) or datatype not in WIRE_DTYPE:
         raise InvalidInput(f"{where}: key 'datatype' is {show(datatype)}; it must be one of {', '.join(WIRE_DTYPE)}")
     parameters, shape = entry.get("parameters"), entry.get("shape")
+    if not isinstance(parameters, dict | None):
+        raise InvalidInput(f"{where}: key 'parameters' is {show(parameters)}; it must be an object")
     if "data" not in entry:
         return Tensor(name, _read_shape(shape, where), datatype, _raw(parameters, tail, where), where)
     sizes, data = _read_shape(shape, where), entry["data"]

@@ -114,6 +114,8 @@ def convert(values: Array, column: ColumnSpec, where: str) -> Array:
     if wanted.kind == "b":
         _refuse(values, (values != 0) & (values != 1), where, f"{label}: it takes true, false, 1 and 0")
     elif values.dtype.kind == "f":
+        if values.dtype == np.float16:  # which the bounds below do not fit
+            values = values.astype(np.float32)
         # NaN is unequal to itself, so the first test finds null too.
         _refuse(values, values != np.trunc(values), where, f"{label}: it takes whole numbers")
         bound = 2.0 ** (8 * wanted.itemsize - 1)

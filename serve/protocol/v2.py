@@ -156,7 +156,9 @@ def _wanted_outputs(
         if entry["name"] not in known:
             raise InvalidInput(f"output {show(entry['name'])} is unknown; the model gives {shown_names(known)}")
         own = entry.get("parameters")
-        own = own if isinstance(own, dict) else {}
+        if not isinstance(own, dict | None):
+            raise InvalidInput(f"output {show(entry['name'])}: key 'parameters' is {show(own)}; it must be an object")
+        own = own or {}
         if own.get("classification"):
             raise InvalidInput(f"output {show(entry['name'])}: parameter 'classification' is not offered here")
         if _flag(own, "binary_data", default=is_binary):

@@ -228,7 +228,7 @@ MALFORMED: list[tuple[str, tuple[bytes, str], Signature, str]] = [
     ("size is not the type's", packed([raw("x", [2, 2], "FP64", 16)], bytes(16)), MATRIX, "needs 32"),
     ("shape is huge", packed([raw("x", [2**62, 2], "FP32", 16)], bytes(16)), MATRIX, "needs"),
     ("neither data nor size", packed([{**X, "parameters": {}}], b""), MATRIX, "missing"),
-    ("parameters is a list", packed([{**X, "parameters": []}], b""), MATRIX, "missing"),
+    ("parameters is a list", packed([{**X, "parameters": []}], b""), MATRIX, "an object"),
     ("a byte of BOOL is 2", packed([raw("x", [1, 2], "BOOL", 2)], b"\x00\x02"), MATRIX, "BOOL"),
     ("BF16", packed([raw("x", [1, 2], "BF16", 4)], bytes(4)), MATRIX, "BF16"),
     ("over FP32", packed([raw("x", [1, 2], "FP64", 16)], np.array([1e300, 0]).tobytes()), MATRIX, "1e+300"),

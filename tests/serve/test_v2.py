@@ -212,6 +212,8 @@ MALFORMED: list[tuple[str, bytes, Signature, str]] = [
     ("an input is null", b'{"inputs": [null]}', MATRIX, "null"),
     ("id is a number", body(GOOD, id=7), MATRIX, "id"),
     ("parameters is a list", body(GOOD, parameters=[]), MATRIX, "parameters"),
+    ("a tensor's parameters are text", body({**GOOD, "parameters": "x"}), MATRIX, "must be an object"),
+    ("an output's parameters are a list", body(GOOD, outputs=[{"name": "label", "parameters": []}]), MATRIX, "object"),
     ("outputs is text", body(GOOD, outputs="label"), MATRIX, "outputs"),
     ("outputs has no name", body(GOOD, outputs=[{}]), MATRIX, "name"),
     ("outputs is unknown", body(GOOD, outputs=[{"name": "no"}]), MATRIX, "'no'"),
@@ -380,3 +382,12 @@ def test_fuzzed_bodies_are_decoded_or_refused() -> None:
                 assert values.shape == ((request.rows,) if column.width == 1 else (request.rows, column.width))
                 assert values.dtype == NUMPY_DTYPE[column.datatype]
     assert 1_500 < num_refused < 3_000
+
+
+@pytest.mark.parametrize("datatype", ["INT32", "INT64"])
+def test_half_precision_fits_whole_numbers(datatype: Any) -> None:
+    signature = Signature((ColumnSpec("w", datatype),), (ColumnSpec("y", "FP32"),))
+    tensor = {"name": "w", "shape": [2], "datatype": "FP16", "data": [3, -65504]}
+    assert decode(body(tensor), signature).columns["w"].tolist() == [3, -65504]
+    with pytest.raises(InvalidInput, match="whole numbers"):
+        decode(body({**tensor, "data": [0.5, 1]}), signature)

@@ -21,5 +21,5 @@ def filter_body(context: Any, body: Any) -> bool:
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """The header 0 makes one raw tensor of any body: what follows is then no JSON that could break a schema."""
-    if case.media_type == "application/json" and (case.headers or {}).get(LENGTH, "").strip("0") == "":
+    if case.media_type != "application/octet-stream" and (case.headers or {}).get(LENGTH, "").strip("0") == "":
         (case.headers or {}).pop(LENGTH, None)

@@ -49,5 +49,6 @@ def test_no_answer_breaks_the_document(
     assert counts[0] == counts[1]
     assert int(counts[0]) > 500
     paths = httpx.get(f"{front.url}/{document}").json()["paths"]
+    del paths[f"/{document}"]  # it does not ask for the document that it has
     num_operations = sum(len(item.keys() - {"parameters"}) for item in paths.values())
     assert re.findall(r"Tested: (\d+)", done.stdout) == [str(num_operations)]
