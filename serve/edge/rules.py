@@ -13,6 +13,8 @@ from .shadow import IS_COPY, know_a_copy, name_the_shadows, pin_a_copy
 
 BACKEND = "serve"
 LIMITS = "limits"
+_IS_FOR_A_MODEL = "{ var(txn.for_a_model) -m found }"
+_FOR_A_MODEL = "http-request set-var(txn.for_a_model) bool(true) if { path_beg /v1/models/ /v2/models/ /mlflow/ }"
 SESSION_HASH_SEED = 7
 
 
@@ -20,14 +22,27 @@ def frontend_rules(settings: EdgeSettings) -> list[str]:
     """Give the rules that every request goes through, in their order."""
     return [
         *_name_the_request(),
-        *_answer_anybody(),
+        _FOR_A_MODEL,
+        *_elsewhere(_answer_anybody()),
         *_let_in(settings),
         *_hold_back(settings),
         *_distrust_the_client(settings),
-        *control_rules(settings),
-        *_answer_here(settings),
+        *_elsewhere(control_rules(settings)),
+        *_elsewhere(listings(settings)),
+        _FOR_A_MODEL,  # once more, as a path may have become one
+        f"http-request return status 404 {json_body({'error': ERRORS[404]})} "
+        f"if !{_IS_FOR_A_MODEL} || {{ path_sub /.. }}",
         *_pick_version(settings),
         *_hand_over(settings),
+    ]
+
+
+def _elsewhere(rules: list[str]) -> list[str]:
+    """Have rules for other paths passed over by one look where a model is asked, which is nearly always."""
+    passed_over = f" if !{_IS_FOR_A_MODEL}"
+    return [
+        rule.replace(" if", passed_over, 1) if " if " in rule else rule + ("" if rule.startswith("#") else passed_over)
+        for rule in rules
     ]
 
 
@@ -93,14 +108,6 @@ def _hold_back(settings: EdgeSettings) -> list[str]:
         f"http-request return status 429 {TOO_MANY} if {{ sc0_gpc0_rate ge {settings.requests_per_s} }}",
         # What was refused is not counted: who asks too often still gets his share.
         f"http-request sc-inc-gpc0(0) if {others}",
-    ]
-
-
-def _answer_here(settings: EdgeSettings) -> list[str]:
-    return [
-        *listings(settings),
-        f"http-request return status 404 {json_body({'error': ERRORS[404]})} "
-        "if !{ path_beg /v1/models/ /v2/models/ /mlflow/ } || { path_sub /.. }",
     ]
 
 
