@@ -1,4 +1,4 @@
-"""What is captured is one partitioned set for DuckDB: its types, counts and filters."""
+"""What is captured is one partitioned set for DuckDB, and the snippets of the docs read it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from rayloop.platform.model.signature import ColumnSpec, Signature
 from rayloop.serve.capture import Capture, Record
@@ -23,6 +24,7 @@ SIGNATURE = Signature(
     ),
     (ColumnSpec("prediction", "INT64"), ColumnSpec("probabilities", "FP32", width=2), ColumnSpec("sure", "BOOL")),
 )
+DOCS = Path(__file__).parents[2] / "docs/serving.md"
 NOON_US = 1_767_268_800_000_000  # 2026-01-01T12:00:00Z
 DAY_US = 86_400_000_000
 TYPES = {
@@ -134,3 +136,31 @@ def test_values_and_nulls_come_as_they_were_served(ask: Any) -> None:
         "FROM captured WHERE status >= 400"
     )
     assert bad == [(400, "a sentence", None, None, [None, None], None)]
+
+
+def run_snippet(word: str, folder: Path) -> dict[str, Any]:
+    """Run the block of the docs that holds a word, on this folder and its names; gives what it left behind."""
+    (snippet,) = [block for block in DOCS.read_text().split("```") if block.startswith("python") and word in block]
+    for written, here in ((".rayloop/store/capture", str(folder)), ("churn", "digits"), ("2026-11-24", "2026-01-02")):
+        snippet = snippet.replace(written, here)
+    left: dict[str, Any] = {}
+    exec(snippet.removeprefix("python"), left)
+    return left
+
+
+def test_the_snippet_for_pandas_reads_it(folder: Path) -> None:
+    (folder / "endpoint=digits/version=7").rename(folder / "endpoint=digits/version=3")
+    frame = run_snippet("pd.read_parquet", folder)["frame"]
+    assert isinstance(frame, pd.DataFrame)
+    assert frame["request_id"].tolist() == ["digits-7-1"] * 3
+    assert frame["row"].tolist() == [0, 1, 2]
+
+
+def test_the_snippet_for_duckdb_reads_it(folder: Path) -> None:
+    first, second = date(2026, 1, 1), date(2026, 1, 2)
+    assert run_snippet("duckdb.sql", folder)["answers"] == [
+        (7, first, 3, 1.5),
+        (7, second, 3, 1.5),
+        (10, first, 4, 1.5),
+        (10, second, 4, 1.5),
+    ]
