@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from ..errors import RayloopError
 from .buckets import bucket_of, buckets, fill, padded
 from .device import Device
 from .task import Inputs
@@ -46,7 +47,7 @@ class Graph:
         return self._replay()
 
 
-class MixedRows(Exception):
+class MixedRows(RayloopError):
     """A model whose answer to a row depends on the rows beside it, so that padding would change it."""
 
     def __init__(self, name: str, rows: int, bucket: int) -> None:
