@@ -218,7 +218,8 @@ def promote_version(
 def serve_options(project: Project) -> dict[str, Any]:
     """How a version of the project is deployed."""
     serve = project.serve
-    names = ("cpus", "gpus", "max_batch_rows", "batch_wait_ms", "max_queue", "request_timeout_s", "compile")
+    resources = ("cpus", "gpus", "compile", "cuda_graphs")
+    names = (*resources, "max_batch_rows", "batch_wait_ms", "max_queue", "request_timeout_s")
     scaling = {"replicas": serve.replicas or 1} if serve.autoscale is None else {"autoscale": dict(serve.autoscale)}
     return {**scaling, **{name: getattr(serve, name) for name in names}, "capture": dict(serve.capture)}
 
