@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rayloop.jobs import serving
-from rayloop.jobs.pipeline import serve_options
+from rayloop.jobs.promotion import serve_options
 from rayloop.platform.errors import Conflict, InvalidInput, NotFound, Unavailable
 from rayloop.platform.registry import ModelVersion
 from rayloop.platform.registry.registry import CHAMPION
