@@ -152,8 +152,8 @@ def beside_peers(plan: Plan, loop: Loop, wide: Future[None] | None, found: Findi
         found.notes += [
             f"{report.software(floor.versions)}.",
             f"One row of {bodies.FEATURES} numbers as JSON to a 30-64-2 perceptron, the same float32 weights "
-            f"everywhere; medians of {plan.rounds} rounds of {plan.seconds:g} s in turns ({plan.alone_s:g} s alone). rayloop has tokens, a split "
-            "of 90 to 10 and capture on; the others have nothing of the kind.",
+            f"everywhere; medians of {plan.rounds} rounds of {plan.seconds:g} s in turns ({plan.alone_s:g} s alone). "
+            "rayloop has tokens, a split of 90 to 10 and capture on; the others have nothing of the kind.",
             f"{MANY} connections, and one (alone). A ratio is rayloop's figure divided by the server's, round by "
             "round. CPU us is the processor time of all of a server's processes for each answer.",
             "rayloop, uvicorn and Ray Serve compute with torch; MLServer and BentoML with NumPy, which is the faster "
@@ -171,7 +171,7 @@ def a_pair(
     try:
         if case == "batching" and wide is not None:
             wide.result()
-        before = sum(loop.captured(endpoint).values())
+        before = sum(loop.captured_now(endpoint).values())
         compared = pairs.compare(make(loop), plan.rounds, plan.seconds, plan.warm_up_s, say)
     except (NotMeasured, CommandFailed, RayloopError) as error:
         found.claims.append(claims.at_least(f"rows/s {name}", None, goal, "times"))
