@@ -216,6 +216,20 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
             applications.close()
 
 
+@pytest.fixture
+def replica_of() -> Iterator[Callable[..., Replica]]:
+    """Makes replicas with options of their own, and ends them."""
+    made: list[Replica] = []
+
+    def make(name: str, version: int, *arguments: Any, **options: Any) -> Replica:
+        made.append(Replica(name, version, Predictor(*arguments), **options))
+        return made[-1]
+
+    yield make
+    for replica in made:
+        replica.close()
+
+
 @pytest.fixture(scope="session")
 def grpc_front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     """An edge that speaks gRPC too, before replicas of the models above."""
