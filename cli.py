@@ -95,6 +95,7 @@ def check(schema: bool) -> None:
 @click.option("--gpus", type=click.IntRange(min=0), help="GPUs [those that Ray finds]")
 @click.option("--edge-host", help="interface of the edge [127.0.0.1]")
 @click.option("--edge-port", type=int, help="where predictions are asked for [8080]")
+@click.option("--edge-grpc-port", type=int, help="where the edge speaks gRPC [nowhere]")
 @click.option("--edge-certificate", type=click.Path(resolve_path=True), help="PEM file by which the edge speaks TLS")
 @click.option("--mlflow-port", type=int, help="MLflow's pages [5000]")
 @click.option("--dashboard-port", type=int, help="Ray's dashboard [8265]")

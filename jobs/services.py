@@ -46,6 +46,7 @@ def up(
         "RAYLOOP_MLFLOW_PORT": settings.mlflow_port,
         "RAYLOOP_SERVE_PORT": settings.serve_port,
         **({"RAYLOOP_EDGE_METRICS_PORT": settings.edge_metrics_port} if settings.edge_metrics_port else {}),
+        **({"RAYLOOP_EDGE_GRPC_PORT": settings.edge_grpc_port} if settings.edge_grpc_port else {}),
     }
     cluster = LocalCluster.start(serving, cpus=cpus, gpus=gpus, ports=ports, say=say)
     try:

@@ -42,6 +42,8 @@ class Settings(BaseModel):
     """RAYLOOP_EDGE_CONNECTIONS, how many connections the edge holds at once; further ones wait."""
     edge_metrics_port: int = Field(default=0, ge=0, le=65535)
     """RAYLOOP_EDGE_METRICS_PORT, where Prometheus asks the edge on loopback; 0 for nowhere."""
+    edge_grpc_port: int = Field(default=0, ge=0, le=65535)
+    """RAYLOOP_EDGE_GRPC_PORT, where the edge speaks gRPC, on its own interface; 0 for nowhere."""
     mlflow_port: int = Field(default=5000, ge=1, le=65535)
     """RAYLOOP_MLFLOW_PORT, the MLflow pages of a local cluster."""
     dashboard_port: int = Field(default=8265, ge=1, le=65535)

@@ -88,9 +88,13 @@ def desired_traffic(workspace: Workspace) -> Traffic:
         for alias in serve.aliases:
             aliases.setdefault(alias, name)
     replicas: dict[str, list[str]] = {}
+    grpc_replicas: dict[str, list[str]] = {}
     for replica in workspace.replicas.all():
         if replica.version in versions.get(replica.endpoint, ()):
-            replicas.setdefault(app_name(replica.endpoint, replica.version), []).append(replica.address)
+            app = app_name(replica.endpoint, replica.version)
+            replicas.setdefault(app, []).append(replica.address)
+            if replica.grpc_address is not None:
+                grpc_replicas.setdefault(app, []).append(replica.grpc_address)
     return Traffic(
         splits=tuple(workspace.endpoints.splits()),
         versions=versions,
@@ -98,6 +102,7 @@ def desired_traffic(workspace: Workspace) -> Traffic:
         sticky=sticky,
         aliases=aliases,
         replicas=replicas,
+        grpc_replicas=grpc_replicas,
     )
 
 
@@ -130,5 +135,6 @@ def edge_settings(workspace: Workspace) -> EdgeSettings:
         requests_per_s=settings.edge_requests_per_s,
         certificate=Path(settings.edge_certificate) if settings.edge_certificate else None,
         metrics_port=settings.edge_metrics_port,
+        grpc_port=settings.edge_grpc_port,
         threads=1,
     )

@@ -56,6 +56,11 @@ class Listener:
         if self._server is None:
             raise Unavailable(f"a replica cannot listen on {bound.getsockname()}: {self._error}")
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop on which requests are answered, until `close`."""
+        return self._loop
+
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Take no new connection, end the requests under way, close what is open, and stop the thread; blocks."""
         if not self._thread.is_alive():

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import TYPE_CHECKING
 
 from ..platform.state import Replica
 from ..platform.workspace import Workspace
 from .listener import Listener
 from .service import VersionService
 
+if TYPE_CHECKING:
+    from .grpc import GrpcServer
+
 # The edge looks five times a second for who listens where.
 NOTICE_S = 0.6
 
 
 class Presence:
-    """The listener of one replica, and the row by which the edge finds it."""
+    """The listener of one replica, its gRPC server if it has one, and the row by which the edge finds it."""
 
-    def __init__(self, workspace: Workspace, replica_id: str, host: str) -> None:
-        """Take a port of this host; nothing listens on it yet."""
+    def __init__(self, workspace: Workspace, replica_id: str, host: str, grpc_body_bytes: int = 0) -> None:
+        """Take a port of this host, and another for gRPC where its messages may have any bytes; nothing answers yet."""
         self._workspace, self._id = workspace, replica_id
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._socket.bind((host, 0))
         port = self._socket.getsockname()[1]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._grpc: GrpcServer | None = None
+        if grpc_body_bytes:
+            from .grpc import GrpcServer  # it costs megabytes and milliseconds, for those alone who ask for it
+
+            self._grpc = GrpcServer(host, grpc_body_bytes)
         # Whoever had the port before may be dead and still be known by it: requests for him must not come here.
-        workspace.replicas.release(self.address)
+        workspace.replicas.release(self.address, self._grpc_address)
         self._from_s = time.monotonic() + NOTICE_S
         self._listener: Listener | None = None
 
@@ -33,16 +42,26 @@ class Presence:
         """Listen, and say so."""
         time.sleep(max(0.0, self._from_s - time.monotonic()))
         self._listener = Listener(service, self._socket)
-        replica = Replica(self._id, service.endpoint, service.version, self.address)
+        if self._grpc is not None:
+            self._grpc.begin(service, self._listener.loop)
+        replica = Replica(self._id, service.endpoint, service.version, self.address, self._grpc_address)
         self._workspace.replicas.add(replica)
 
     def end(self) -> None:
         """Say that nobody listens here any more, end what is under way, and stop; blocks."""
         if self._listener is None:
             self._socket.close()
+            if self._grpc is not None:
+                self._grpc.close()
             return
         try:
             self._workspace.replicas.release(self.address)
             time.sleep(NOTICE_S)
         finally:
+            if self._grpc is not None:
+                self._grpc.close()  # first, since it asks by the listener's loop
             self._listener.close()
+
+    @property
+    def _grpc_address(self) -> str | None:
+        return None if self._grpc is None else self._grpc.address

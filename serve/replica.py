@@ -82,7 +82,8 @@ class VersionReplica:
         settings = Settings.load()
         workspace = Workspace(settings)
         replica_id = serve.get_replica_context().replica_id.unique_id
-        presence = Presence(workspace, replica_id, _node_address())
+        grpc_body_bytes = MAX_BODY_BYTES if settings.edge_grpc_port else 0
+        presence = Presence(workspace, replica_id, _node_address(), grpc_body_bytes)
         model = load_predictor(chosen.artifact, chosen.origin["sha256"] if chosen.origin else None)
         model, faults = place(model, chosen.placement())
         for fault in faults:

@@ -17,12 +17,13 @@ YOUNG_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One replica's listener; `id` is Ray Serve's, `address` is `host:port`."""
+    """One replica's listener; `id` is Ray Serve's, addresses are `host:port`."""
 
     id: str
     endpoint: str
     version: int
     address: str
+    grpc_address: str | None = None
 
 
 class Replicas:
@@ -33,15 +34,18 @@ class Replicas:
 
     def add(self, replica: Replica) -> None:
         """Say that a replica listens; whoever had its address before does so no more."""
-        self.release(replica.address)
+        self.release(replica.address, replica.grpc_address)
         with self._database.transaction() as connection:
-            row = {"id": replica.id, "endpoint": replica.endpoint, "version": replica.version}
-            connection.execute(replica_table.insert().values(address=replica.address, since_s=time.time(), **row))
+            row: dict[str, object] = {"id": replica.id, "endpoint": replica.endpoint, "version": replica.version}
+            row |= {"address": replica.address, "grpc_address": replica.grpc_address, "since_s": time.time()}
+            connection.execute(replica_table.insert().values(**row))
 
-    def release(self, address: str) -> None:
+    def release(self, address: str, grpc_address: str | None = None) -> None:
         """Say that nobody listens there any more."""
+        ports = [address] if grpc_address is None else [address, grpc_address]
+        is_one = replica_table.c.address.in_(ports) | replica_table.c.grpc_address.in_(ports)
         with self._database.transaction() as connection:
-            connection.execute(delete(replica_table).where(replica_table.c.address == address))
+            connection.execute(delete(replica_table).where(is_one))
 
     def all(self) -> list[Replica]:
         """Every replica that said so and has not taken it back; a killed one is among them."""
@@ -50,7 +54,7 @@ class Replicas:
         )
         with self._database.engine.connect() as connection:
             rows = connection.execute(query).all()
-        return [Replica(row.id, row.endpoint, row.version, row.address) for row in rows]
+        return [Replica(row.id, row.endpoint, row.version, row.address, row.grpc_address) for row in rows]
 
     def keep(self, living: Collection[str], now_s: float | None = None) -> int:
         """Forget the replicas whose id is not among the living, unless they are young; returns how many."""

@@ -80,6 +80,7 @@ replica = Table(
     Column("endpoint", String(64), nullable=False),
     Column("version", Integer, nullable=False),
     Column("since_s", Float, nullable=False),
+    Column("grpc_address", String(64)),  # host:port; null where it answers no gRPC
 )
 
 verdict = Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 # HAProxy 2.8 words one kind of error itself, in HTML: the 400, 408 and 501 for what it cannot read as HTTP.
 ERRORS = {
@@ -34,6 +35,18 @@ def named_body(text: str) -> str:
     return json_body({"error": text}).replace(" string ", " lf-string ", 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What is said, behind `http-request return`, where a request goes no further; each protocol has its own words."""
+
+    no_token: str
+    bad_token: str
+    too_many: str
+    unknown_model: str
+    unknown_version: str
+    failed: str
+
+
 _ASKED_MODEL = "%[var(txn.model),bytes(0,64),json(utf8s)]"
 _ASKED_VERSION = "%[var(txn.pinned),bytes(0,64),json(utf8s)]"
 UNKNOWN_MODEL = named_body(f'model "{_ASKED_MODEL}" is not served here')
@@ -46,3 +59,12 @@ BAD_TOKEN = (
     + ' hdr www-authenticate \'Bearer realm="rayloop", error="invalid_token"\''
 )
 TOO_MANY = json_body({"error": ERRORS[429]}) + " hdr retry-after 1"
+
+JSON_REFUSALS = Refusals(
+    no_token=f"status 401 {NO_TOKEN}",
+    bad_token=f"status 401 {BAD_TOKEN}",
+    too_many=f"status 429 {TOO_MANY}",
+    unknown_model=f"status 404 {UNKNOWN_MODEL}",
+    unknown_version=f"status 404 {UNKNOWN_VERSION}",
+    failed=f"status 500 {json_body({'error': ERRORS[500]})}",
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .answers import ERRORS, json_body
 from .control import control_backend, control_choice
 from .counts import TABLE
+from .grpc import grpc_errors, grpc_sections
 from .rules import BACKEND, LIMITS, frontend_rules
 from .servers import FALLBACK, SLOT
 from .settings import EdgeSettings
@@ -22,7 +23,13 @@ Section = tuple[str, list[str]]
 
 def render_config(settings: EdgeSettings) -> str:
     """Write the whole haproxy.cfg; it holds the secret, so only its owner may read it."""
-    sections = [_global(settings), _defaults(settings), _frontend(settings), _backend(settings)]
+    json_errors = [f"http-error status {status} {json_body({'error': text})}" for status, text in ERRORS.items()]
+    sections = [
+        _global(settings),
+        ("defaults", _defaults(settings, json_errors)),
+        _frontend(settings),
+        _backend(settings),
+    ]
     sections += [_slot(settings, place) for place in range(settings.slots)]
     if settings.control_socket is not None:
         sections.append(control_backend(settings))
@@ -30,6 +37,9 @@ def render_config(settings: EdgeSettings) -> str:
         sections.append(_limits())
     if settings.metrics_port:
         sections += [_counts(), _metrics(settings)]
+    if settings.grpc_port:
+        # What follows a section of defaults has these and no others.
+        sections += [("defaults", _defaults(settings, grpc_errors())), *grpc_sections(settings)]
     return "\n".join("\n".join([header, *(f"    {line}" for line in lines), ""]) for header, lines in sections)
 
 
@@ -48,8 +58,8 @@ def _global(settings: EdgeSettings) -> Section:
     ]
 
 
-def _defaults(settings: EdgeSettings) -> Section:
-    return "defaults", [
+def _defaults(settings: EdgeSettings, errors: list[str]) -> list[str]:
+    return [
         "mode http",
         "option http-buffer-request",
         "option redispatch 1",
@@ -61,15 +71,13 @@ def _defaults(settings: EdgeSettings) -> Section:
         f"timeout http-keep-alive {_ms(settings.idle_timeout_s)}",
         f"timeout server {_ms(settings.answer_timeout_s)}",
         f"timeout queue {_ms(settings.answer_timeout_s)}",
-        *(f"http-error status {status} {json_body({'error': text})}" for status, text in ERRORS.items()),
+        *errors,
     ]
 
 
 def _frontend(settings: EdgeSettings) -> Section:
-    host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
-    tls = f" ssl crt '{settings.certificate}' ssl-min-ver TLSv1.2" if settings.certificate else ""
     return "frontend edge", [
-        f"bind {host}:{settings.bind_port}{tls}",
+        f"bind {settings.bind(settings.bind_port)}",
         *frontend_rules(settings),
         *control_choice(settings),
         # A slot's name comes from our own map; a map that is lost leaves Serve's proxy.

@@ -35,6 +35,8 @@ class Traffic:
     """The endpoint that each further name means."""
     replicas: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Where the replicas of each app listen, as `host:port`."""
+    grpc_replicas: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Where those of them that answer gRPC do so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ class Edge:
 
     def _serve(self, desired: Traffic, slots: Mapping[str, str]) -> tuple[ServerChange, ...]:
         wanted = {slot: desired.replicas[app] for app, slot in slots.items()}
+        if self._settings.grpc_port:
+            wanted |= {f"g{slot}": desired.grpc_replicas.get(app, ()) for app, slot in slots.items()}
         return tuple(apply_servers(self._admin, wanted, read_servers(self._admin)))
 
     def _missing_maps(self) -> Maps:

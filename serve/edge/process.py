@@ -182,10 +182,12 @@ class EdgeProcess:
             words = log.read().decode(errors="replace")
         if done.returncode != 0:
             if "Address already in use" in words:
-                metrics = f"127.0.0.1:{self._settings.metrics_port}"
-                if metrics in words:
-                    raise _port_is_taken("127.0.0.1", self._settings.metrics_port)
-                raise _port_is_taken(self._settings.bind_host, self._settings.bind_port)
+                host = self._settings.bind_host
+                others = (("127.0.0.1", self._settings.metrics_port), (host, self._settings.grpc_port))
+                for where, port in others:
+                    if port and f":{port}]" in words:
+                        raise _port_is_taken(where, port)
+                raise _port_is_taken(host, self._settings.bind_port)
             alerts = [line for line in words.splitlines() if "[ALERT]" in line] or [words.strip()]
             raise Unavailable(f"HAProxy did not start: {alerts[0]}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...platform.traffic import BUCKETS, MAX_VARIANTS
 from ...platform.traffic.capture_schema import SHADOW_VARIANT
-from .answers import BAD_TOKEN, ERRORS, NO_TOKEN, TOO_MANY, UNKNOWN_MODEL, UNKNOWN_VERSION, json_body
+from .answers import ERRORS, JSON_REFUSALS, Refusals, json_body
 from .control import control_rules
 from .counts import TABLE
 from .listings import listings, liveness, methods_of_health
@@ -21,18 +21,19 @@ SESSION_HASH_SEED = 7
 def frontend_rules(settings: EdgeSettings) -> list[str]:
     """Give the rules that every request goes through, in their order."""
     return [
-        *_name_the_request(),
+        *name_the_request(),
         _FOR_A_MODEL,
         *_elsewhere(_answer_anybody()),
-        *_let_in(settings),
-        *_hold_back(settings),
+        *let_in(settings, JSON_REFUSALS),
+        *hold_back(settings, JSON_REFUSALS),
         *_distrust_the_client(settings),
         *_elsewhere(control_rules(settings)),
         *_elsewhere(listings(settings)),
         _FOR_A_MODEL,  # once more, as a path may have become one
         f"http-request return status 404 {json_body({'error': ERRORS[404]})} "
         f"if !{_IS_FOR_A_MODEL} || {{ path_sub /.. }}",
-        *_pick_version(settings),
+        *_name_the_model(),
+        *pick_version(settings, JSON_REFUSALS),
         *_hand_over(settings),
     ]
 
@@ -46,7 +47,8 @@ def _elsewhere(rules: list[str]) -> list[str]:
     ]
 
 
-def _name_the_request() -> list[str]:
+def name_the_request() -> list[str]:
+    """Set txn.request_id, and have every answer name it, and the version and the revision where they are known."""
     given = "{ req.fhdr(x-request-id),length gt 0 } { req.fhdr(x-request-id),length le 128 }"
     return [
         "http-request set-var(txn.request_id) uuid()",
@@ -78,26 +80,26 @@ def _answer_anybody() -> list[str]:
     ]
 
 
-def _let_in(settings: EdgeSettings) -> list[str]:
-    """Answer 401 unless a valid token was given, the edge is open, or one of us asks; set txn.client by a token."""
+def let_in(settings: EdgeSettings, refusals: Refusals) -> list[str]:
+    """Refuse unless a valid token was given, the edge is open, or one of us asks; set txn.client by a token."""
     bearer = "{ req.fhdr(authorization) -m beg -i 'bearer ' }"
     # Whoever has the secret could ask the replicas themselves.
     ours = f"{{ req.fhdr(x-rayloop-secret) -m str {settings.secret} }}"
-    let_in, tokens = "{ var(txn.let_in) -m found }", settings.tokens_map
+    is_let_in, tokens = "{ var(txn.let_in) -m found }", settings.tokens_map
     return [
         f"http-request set-var(txn.grant) req.fhdr(authorization),bytes(7),sha2(256),hex,lower,map('{tokens}') "
         f"if {bearer}",
         "http-request set-var(txn.let_in) str(token) if { var(txn.grant) -m found }",
         f"http-request set-var(txn.let_in) str(open) if {{ str(open),map('{tokens}') -m found }}",
         f"http-request set-var(txn.let_in) str(ours) if {ours}",
-        f"http-request return status 401 {NO_TOKEN} if !{let_in} !{{ req.fhdr(authorization) -m found }}",
-        f"http-request return status 401 {BAD_TOKEN} if !{let_in}",
+        f"http-request return {refusals.no_token} if !{is_let_in} !{{ req.fhdr(authorization) -m found }}",
+        f"http-request return {refusals.bad_token} if !{is_let_in}",
         "http-request set-var(txn.client) var(txn.grant),field(2,|) if { var(txn.grant) -m found }",
     ]
 
 
-def _hold_back(settings: EdgeSettings) -> list[str]:
-    """Answer 429 to a token, or an address on an open edge, that had its requests of this second."""
+def hold_back(settings: EdgeSettings, refusals: Refusals) -> list[str]:
+    """Refuse a token, or an address on an open edge, that had its requests of this second."""
     if not settings.requests_per_s:
         return []
     others = "!{ var(txn.let_in) -m str ours }"
@@ -105,7 +107,7 @@ def _hold_back(settings: EdgeSettings) -> list[str]:
         "http-request set-var(txn.payer) src",
         "http-request set-var(txn.payer) var(txn.client) if { var(txn.client) -m found }",
         f"http-request track-sc0 var(txn.payer) table {LIMITS} if {others}",
-        f"http-request return status 429 {TOO_MANY} if {{ sc0_gpc0_rate ge {settings.requests_per_s} }}",
+        f"http-request return {refusals.too_many} if {{ sc0_gpc0_rate ge {settings.requests_per_s} }}",
         # What was refused is not counted: who asks too often still gets his share.
         f"http-request sc-inc-gpc0(0) if {others}",
     ]
@@ -127,24 +129,30 @@ def _distrust_the_client(settings: EdgeSettings) -> list[str]:
     ]
 
 
-def _pick_version(settings: EdgeSettings) -> list[str]:
-    """Set txn.pick to the `threshold:version:weight` of one version, or answer 404."""
-    pinned, picked = "{ var(txn.pinned) -m found }", "{ var(txn.pick) -m found }"
-    sticky = f"var(txn.session),concat(:,txn.model),xxh32({SESSION_HASH_SEED}),mod({BUCKETS})"
+def _name_the_model() -> list[str]:
+    """Set txn.model, and txn.pinned where one version is asked for, by the path."""
     return [
         "http-request set-var(txn.route) path",
         "http-request set-var(txn.route) path,regsub(^/mlflow/,/v2/models/) if { path_beg /mlflow/ }",
         "http-request set-var(txn.model) var(txn.route),field(4,/),field(1,:)",
-        f"http-request set-var(txn.alias) var(txn.model),map('{settings.alias_map}')",
-        "http-request set-var(txn.model) var(txn.alias) if { var(txn.alias) -m found }",
         # With a slash at its end even a path that stops at /versions has a sixth field, an empty one.
         "http-request set-var(txn.pinned) var(txn.route),concat(/),field(6,/),field(1,:) "
         "if { var(txn.route),field(5,/) -m str versions }",
         *pin_a_copy(),
+    ]
+
+
+def pick_version(settings: EdgeSettings, refusals: Refusals) -> list[str]:
+    """Set txn.pick to the `threshold:version:weight` of one version of txn.model, or refuse."""
+    pinned, picked = "{ var(txn.pinned) -m found }", "{ var(txn.pick) -m found }"
+    sticky = f"var(txn.session),concat(:,txn.model),xxh32({SESSION_HASH_SEED}),mod({BUCKETS})"
+    return [
+        f"http-request set-var(txn.alias) var(txn.model),map('{settings.alias_map}')",
+        "http-request set-var(txn.model) var(txn.alias) if { var(txn.alias) -m found }",
         f"http-request set-var(txn.split) var(txn.model),map('{settings.split_map}')",
         f"http-request set-var(txn.app) var(txn.model),concat(/,txn.pinned),map('{settings.versions_map}') if {pinned}",
-        f"http-request return status 404 {UNKNOWN_VERSION} if {pinned} !{{ var(txn.app) -m found }}",
-        f"http-request return status 404 {UNKNOWN_MODEL} if !{pinned} !{{ var(txn.split) -m found }}",
+        f"http-request return {refusals.unknown_version} if {pinned} !{{ var(txn.app) -m found }}",
+        f"http-request return {refusals.unknown_model} if !{pinned} !{{ var(txn.split) -m found }}",
         "http-request set-var(txn.revision) var(txn.split),field(1,|) if { var(txn.split) -m found }",
         f"http-request set-var-fmt(txn.pick) {BUCKETS}:%[var(txn.pinned)]:{BUCKETS} if {pinned}",
         *_name_the_session(settings),
@@ -155,7 +163,7 @@ def _pick_version(settings: EdgeSettings) -> list[str]:
             f"if !{picked} {{ var(txn.split),field({number},|),field(1,:),sub(txn.bucket) -m int gt 0 }}"
             for number in range(2, MAX_VARIANTS + 2)
         ),
-        f"http-request return status 500 {json_body({'error': ERRORS[500]})} if !{picked}",
+        f"http-request return {refusals.failed} if !{picked}",
     ]
 
 
@@ -172,7 +180,8 @@ def _name_the_session(settings: EdgeSettings) -> list[str]:
     ]
 
 
-def _hand_over(settings: EdgeSettings) -> list[str]:
+def tell_the_replica(settings: EdgeSettings) -> list[str]:
+    """Set txn.app, and the headers by which the edge proves itself and tells why it chose this version."""
     bucket, revision = "{ var(txn.bucket) -m found }", "{ var(txn.revision) -m found }"
     return [
         "http-request set-var(txn.version) var(txn.pick),field(2,:)",
@@ -188,11 +197,17 @@ def _hand_over(settings: EdgeSettings) -> list[str]:
         f"http-request set-header x-rayloop-revision %[var(txn.revision)] if {revision}",
         "http-request set-header x-rayloop-client %[var(txn.client)] if { var(txn.client) -m found }",
         "http-request set-header x-request-id %[var(txn.request_id)]",
+        "http-request set-var-fmt(txn.app) %[var(txn.model)]--v%[var(txn.version)]",
+        *([f"http-request track-sc1 var(txn.app) table {TABLE} if !{IS_COPY}"] if settings.metrics_port else []),
+    ]
+
+
+def _hand_over(settings: EdgeSettings) -> list[str]:
+    return [
+        *tell_the_replica(settings),
         # It spares the replica a task for each request that only watches for the client to go away.
         "http-request set-header x-request-disconnect-disabled ?1",
         *_name_the_endpoint(),
-        "http-request set-var-fmt(txn.app) %[var(txn.model)]--v%[var(txn.version)]",
-        *([f"http-request track-sc1 var(txn.app) table {TABLE} if !{IS_COPY}"] if settings.metrics_port else []),
         "http-request set-path /__v/%[var(txn.app)]%[path]",
     ]
 

@@ -14,13 +14,14 @@ from ...platform.errors import Unavailable
 from .maps import AdminSocket
 
 SLOT = "slot"
+GRPC_SLOT = "gslot"  # beside each slot one for the gRPC of the same replicas
 FALLBACK = "serve"  # the server of each slot that is Ray Serve's own proxy
 # A replica that refuses one connection is left alone until it is found listening again.
 CHECKS = (
     "check inter 500ms fastinter 100ms downinter 100ms fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down"
 )
 _IN_MAINTENANCE = 0x3F  # any bit of srv_admin_state says that somebody has taken it out
-_SERVER = re.compile(rf"^\d+ ({SLOT}\d+) \d+ (\S+) \S+ \d+ (\d+) ", re.MULTILINE)
+_SERVER = re.compile(rf"^\d+ (g?{SLOT}\d+) \d+ (\S+) \S+ \d+ (\d+) ", re.MULTILINE)
 
 Servers = dict[str, dict[str, bool]]
 
@@ -45,7 +46,7 @@ def assign_slots(apps: Sequence[str], before: Mapping[str, str], slots: int, run
     {'b': 'slot1', 'c': 'slot2'}
     """
     kept = {app: before[app] for app in apps if before.get(app) in {f"{SLOT}{place}" for place in range(slots)}}
-    taken = {*kept.values(), *(slot for slot, servers in running.items() if servers)}
+    taken = {*kept.values(), *(slot.removeprefix("g") for slot, servers in running.items() if servers)}
     free = iter([slot for place in range(slots) if (slot := f"{SLOT}{place}") not in taken])
     chosen = {app: kept.get(app) or next(free, None) for app in apps}
     return {app: slot for app, slot in chosen.items() if slot is not None}
@@ -84,7 +85,8 @@ def apply_servers(admin: AdminSocket, wanted: Mapping[str, Sequence[str]], runni
 
 
 def _register(admin: AdminSocket, slot: str, address: str) -> None:
-    answer = admin.ask(f"add server {slot}/{address} {address} {CHECKS}").strip()
+    protocol = " proto h2" if slot.startswith(GRPC_SLOT) else ""
+    answer = admin.ask(f"add server {slot}/{address} {address}{protocol} {CHECKS}").strip()
     if "New server registered" not in answer:
         raise Unavailable(f"the edge took no server {slot}/{address} up: {answer}")
     admin.ask(f"enable health {slot}/{address}")

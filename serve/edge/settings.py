@@ -25,6 +25,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("max_connections", 1, 1_000_000),
     ("requests_per_s", 0, 1_000_000),
     ("metrics_port", 0, 65_535),
+    ("grpc_port", 0, 65_535),
     ("threads", 1, 64),
     ("slots", 0, 4096),
     ("connect_timeout_s", 0.001, 86_400),
@@ -73,6 +74,8 @@ class EdgeSettings:
     """Absolute path of a PEM file with certificate and private key; with it the edge speaks TLS alone."""
     metrics_port: int = 0
     """Where Prometheus asks on loopback; 0 for nowhere."""
+    grpc_port: int = 0
+    """Where gRPC is spoken, on `bind_host` as well; 0 for nowhere."""
     threads: int = 2
     slots: int = 32
     """How many versions may have replicas that the edge asks itself; Serve's proxy asks those of further ones."""
@@ -118,6 +121,12 @@ class EdgeSettings:
     def buffered_body_bytes(self) -> int:
         """The body that fits HAProxy's buffer beside the headers."""
         return min(self.replay_body_bytes, self.max_body_bytes)
+
+    def bind(self, port: int) -> str:
+        """What follows `bind` in HAProxy's language: the address, and TLS where there is a certificate."""
+        host = f"[{self.bind_host}]" if ":" in self.bind_host else self.bind_host
+        tls = f" ssl crt '{self.certificate}' ssl-min-ver TLSv1.2" if self.certificate else ""
+        return f"{host}:{port}{tls}"
 
     @property
     def split_map(self) -> Path:

@@ -22,6 +22,7 @@ OTHER_VALUES = {
     "edge_requests_per_s": 50,
     "edge_connections": 100,
     "edge_metrics_port": 9108,
+    "edge_grpc_port": 8081,
     "mlflow_port": 5001,
     "dashboard_port": 8266,
     "serve_port": 8001,

@@ -6,9 +6,9 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from rayloop.platform.model.signature import Columns, ColumnSpec, Signature
 from rayloop.platform.traffic import OPEN, Access, Split, app_name
 from rayloop.serve.application import VersionApplication
 from rayloop.serve.edge import Edge, EdgeSettings, Traffic
+from rayloop.serve.grpc import GrpcServer
+from rayloop.serve.listener import Listener
 from rayloop.serve.protocol.one_write import OneWriteProtocol
+from rayloop.serve.service import VersionService
 
 SECRET = "only-the-edge-knows"
 TOKEN = "rl_a-token-of-the-tests"
@@ -104,12 +107,31 @@ class Applications:
             application.close()
 
 
+class Replica:
+    """One replica as the edge meets it: a listener, a gRPC server, and the version behind both."""
+
+    def __init__(self, name: str, version: int, predictor: Predictor, **options: Any) -> None:
+        self.service = VersionService(name, version, predictor, SECRET, max_body_bytes=MAX_BODY_BYTES, **options)
+        bound = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{bound.getsockname()[1]}"
+        self.listener = Listener(self.service, bound)
+        self.grpc = GrpcServer("127.0.0.1", MAX_BODY_BYTES)
+        self.grpc.begin(self.service, self.listener.loop)
+
+    def close(self) -> None:
+        self.grpc.close(0.2)
+        self.listener.close()
+        self.service.close()
+
+
 @dataclass
 class Front:
     """Where a client finds the edge, and who is let in."""
 
     port: int
     edge: Edge
+    grpc_port: int = 0
+    replicas: Mapping[str, Sequence[Replica]] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -122,7 +144,16 @@ class Front:
     def let_in(self, access: Access) -> None:
         splits = tuple(Split.parse(name, ["1=100"], revision=1) for name in MODELS)
         versions = {name: numbers for name, (_, numbers) in MODELS.items()}
-        self.edge.step(Traffic(splits, versions, access, aliases={"also": "m"}))
+        self.edge.step(
+            Traffic(
+                splits,
+                versions,
+                access,
+                aliases={"also": "m"},
+                replicas={app: [replica.address for replica in here] for app, here in self.replicas.items()},
+                grpc_replicas={app: [replica.grpc.address for replica in here] for app, here in self.replicas.items()},
+            )
+        )
 
     @contextmanager
     def closed(self) -> Iterator[str]:
@@ -183,3 +214,50 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         finally:
             made.edge.stop()
             applications.close()
+
+
+@pytest.fixture
+def replica_of() -> Iterator[Callable[..., Replica]]:
+    """Makes replicas with options of their own, and ends them."""
+    made: list[Replica] = []
+
+    def make(name: str, version: int, *arguments: Any, **options: Any) -> Replica:
+        made.append(Replica(name, version, Predictor(*arguments), **options))
+        return made[-1]
+
+    yield make
+    for replica in made:
+        replica.close()
+
+
+@pytest.fixture(scope="session")
+def grpc_front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """An edge that speaks gRPC too, before replicas of the models above."""
+    folder: Path = tmp_path_factory.mktemp("grpc")
+    port, grpc_port = free_port(), free_port()
+    replicas = {
+        app_name(name, version): [Replica(name, version, predictor)]
+        for name, (predictor, versions) in MODELS.items()
+        for version in versions
+    }
+    settings = EdgeSettings(
+        admin_socket=folder / "admin.sock",
+        map_folder=folder / "maps",
+        secret=SECRET,
+        bind_port=port,
+        grpc_port=grpc_port,
+        backend_address=f"127.0.0.1:{free_port()}",  # nobody plays Serve's proxy
+        max_body_bytes=MAX_BODY_BYTES,
+        threads=1,
+        drain_timeout_s=2.0,
+    )
+    made = Front(port, Edge(settings, folder / "edge"), grpc_port, replicas)
+    made.let_in(OPEN)
+    try:
+        wait_until(lambda: httpx.get(f"{made.url}/v2/models/m/ready").status_code == 200)
+        yield made
+    finally:
+        made.edge.stop()
+        for here in replicas.values():
+            for replica in here:
+                replica.close()

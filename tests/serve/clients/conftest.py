@@ -24,6 +24,7 @@ PINS: Mapping[str, Sequence[str]] = {
     "kserve": ("kserve==0.21.0",),
     "mlserver": ("mlserver==1.7.1",),
     "schemathesis": ("schemathesis==4.32.5",),
+    "triton_grpc": ("tritonclient[grpc]==2.73.0",),  # its protobuf is one major version behind ours
 }
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
