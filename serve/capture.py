@@ -11,10 +11,11 @@ import threading
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,11 @@ _US_PER_DAY = 86_400_000_000
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 _EPOCH = date(1970, 1, 1)
 _HASHES = 1 << 32
+# Numbers seldom repeat: with a dictionary for each column a row takes twice as long to write, and a third more room.
+_PARQUET: Mapping[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": [names.REQUEST_ID, names.VARIANT, names.ERROR],
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -75,9 +81,9 @@ class Capture:
         version: int,
         signature: Signature,
         folder_uri: str,
-        flush_rows: int = 2_000,
+        flush_rows: int = 20_000,
         flush_seconds: float = 0.5,
-        queue_rows: int = 50_000,
+        queue_rows: int = 100_000,
         *,
         replica: str | None = None,
         sample: float = 1.0,
@@ -181,13 +187,13 @@ class Capture:
         self._num_files += 1
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{self._replica}-{self._num_files}.parquet"
         if files.type_name in _OBJECT_STORES:
-            pq.write_table(table, f"{folder}/{name}", filesystem=files, compression="zstd")
+            pq.write_table(table, f"{folder}/{name}", filesystem=files, **_PARQUET)
             return
         files.create_dir(folder, recursive=True)
         # Readers skip names that begin with "_" or ".", so nobody sees half a file.
         temporary = f"{folder}/_{name}.tmp"
         try:
-            pq.write_table(table, temporary, filesystem=files, compression="zstd")
+            pq.write_table(table, temporary, filesystem=files, **_PARQUET)
             files.move(temporary, f"{folder}/{name}")
         except Exception:
             if files.get_file_info(temporary).type == fs.FileType.File:

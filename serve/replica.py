@@ -35,7 +35,7 @@ class CaptureArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sample: float = 1.0
-    flush_rows: int = 2_000
+    flush_rows: int = 20_000
     flush_seconds: float = 0.5
 
 

@@ -39,7 +39,7 @@ class CaptureConfig(Section):
 
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the requests that are logged; 0 logs none."""
-    flush_rows: Annotated[int, Field(ge=1)] = 2_000
+    flush_rows: Annotated[int, Field(ge=1)] = 20_000
     """A file is written once so many rows wait."""
     flush_seconds: Annotated[float, Field(gt=0, le=3600)] = 0.5
     """A file is written so long after its first row came, however few there are."""
