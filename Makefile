@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test fuzz bench faults soak check format clean
+.PHONY: install demo test gpu fuzz bench faults soak check format clean
 
 install: $(STAMP)
 
@@ -19,6 +19,9 @@ demo: $(STAMP)  ## the whole loop on real images, from one command
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+gpu: $(STAMP)  ## the tests that need an NVIDIA GPU; without one they are skipped and say so
+	$(BIN)/python -m pytest -m gpu $(ARGS)
 
 fuzz: $(STAMP)  ## a million bodies at the protocols; make test sends 20,000
 	FUZZ_BODIES=1000000 $(BIN)/python -m pytest tests/serve/test_fuzz.py $(ARGS)

@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.error
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,15 +82,16 @@ class Loop:
     def captured(self, name: str = NAME) -> dict[int, int]:
         """How many answers of status 200 each version has written to the capture, once nothing is written any more."""
         deadline = time.monotonic() + CAPTURE_TIMEOUT_S
-        found = self._captured_now(name)
+        found = self.captured_now(name)
         while time.monotonic() < deadline:
             time.sleep(QUIET_S)  # a file is written half a second after its first row
-            before, found = found, self._captured_now(name)
+            before, found = found, self.captured_now(name)
             if found == before:
                 break
         return found
 
-    def _captured_now(self, name: str) -> dict[int, int]:
+    def captured_now(self, name: str = NAME) -> dict[int, int]:
+        """The same, without waiting."""
         folder = Path(f"{self.settings.store.removeprefix('file://').rstrip('/')}/capture")
         if not folder.exists():
             return dict.fromkeys(PERCENT, 0)
@@ -124,9 +126,14 @@ def served(percent: Mapping[int, int] = PERCENT, replicas: int = 1) -> Iterator[
         serve = f"replicas: {replicas}, cpus: {0.5 / replicas}"
         (home / "rayloop.yaml").write_text(project_file(NAME, home / "data.parquet", serve=serve))
         _rayloop(home, environment, "up")
-        for version in percent:
-            _rayloop(home, environment, "train")
-            _rayloop(home, environment, "deploy", NAME, "--version", str(version))
+        with ThreadPoolExecutor(1) as beside:  # one version comes up while the next is trained
+            deployed = []
+            for version in percent:
+                _rayloop(home, environment, "train")
+                command = ("deploy", NAME, "--version", str(version))
+                deployed.append(beside.submit(_rayloop, home, environment, *command))
+            for done in deployed:
+                done.result()
         _rayloop(home, environment, "split", NAME, *(f"{version}={share}" for version, share in percent.items()))
         token = _rayloop(home, environment, "token", "create", "benchmark").strip()
         settings = Settings.load(environment)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,7 @@ class Plan:
     others: Sequence[str]
     rounds: int
     seconds: float
+    alone_s: float
     warm_up_s: float
 
 
@@ -77,8 +79,8 @@ def plan_of(only: Sequence[str], layers: bool, quick: bool, rounds: int | None) 
     if "serve-edge" in servers:  # it stands before that one
         servers.add("serve-throughput")
     chosen = [server for server in known if server.name in {*servers, report.US}] if servers else []
-    times = (2, 2, 1) if quick else (5, 8, 4)
-    return Plan(chosen, cases or list(CASES.values()), others, rounds or times[0], times[1], times[2])
+    times = (2, 1, 1) if quick else (8, 8, 4)  # seconds of a round with many, with one, of the warm-up
+    return Plan(chosen, cases or list(CASES.values()), others, rounds or (2 if quick else 5), *times)
 
 
 def start_all(plan: Plan, floor: Floor, results: report.Results, say: report.Say) -> dict[str, Target]:
@@ -113,7 +115,7 @@ def measure_all(plan: Plan, targets: dict[str, Target], floor: Floor, results: r
             for name, target in targets.items():
                 owner = floor.loop.owner if name == report.US else floor.processes.owner(name)
                 before_s = processor_s(owner)
-                measured = load.measure(target, connections, plan.seconds)
+                measured = load.measure(target, connections, plan.seconds if connections > 1 else plan.alone_s)
                 results.add(name, connections, measured, processor_s(owner) - before_s)
                 say(
                     f"round {number + 1}, {connections:2} connections, {name:16} {measured.rate:8,.0f} requests/s, "
@@ -134,13 +136,15 @@ def loop_claims(loop: Loop, answered: int) -> list[Claim]:
     ]
 
 
-def beside_peers(plan: Plan, loop: Loop, found: Findings, say: report.Say) -> None:
+def beside_peers(plan: Plan, loop: Loop, wide: Future[None] | None, found: Findings, say: report.Say) -> None:
     """rayloop and its peers, or the layers; the peers are ended before anything else is measured."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="serving-")))
         ends = stack.enter_context(ExitStack())
         floor = Floor(loop, stack.enter_context(Processes(folder)), folder, ends)
         targets = start_all(plan, floor, found.results, say)
+        if wide is not None:
+            wait([wide])  # nothing else is at work while servers are measured
         measure_all(plan, targets, floor, found.results, say)
         found.claims += report.peer_claims(found.results, plan.servers, MANY)
         found.claims += loop_claims(loop, found.results.answered(report.US))
@@ -148,8 +152,8 @@ def beside_peers(plan: Plan, loop: Loop, found: Findings, say: report.Say) -> No
         found.notes += [
             f"{report.software(floor.versions)}.",
             f"One row of {bodies.FEATURES} numbers as JSON to a 30-64-2 perceptron, the same float32 weights "
-            f"everywhere; medians of {plan.rounds} rounds of {plan.seconds:g} s in turns. rayloop has tokens, a split "
-            "of 90 to 10 and capture on; the others have nothing of the kind.",
+            f"everywhere; medians of {plan.rounds} rounds of {plan.seconds:g} s in turns ({plan.alone_s:g} s alone). "
+            "rayloop has tokens, a split of 90 to 10 and capture on; the others have nothing of the kind.",
             f"{MANY} connections, and one (alone). A ratio is rayloop's figure divided by the server's, round by "
             "round. CPU us is the processor time of all of a server's processes for each answer.",
             "rayloop, uvicorn and Ray Serve compute with torch; MLServer and BentoML with NumPy, which is the faster "
@@ -158,14 +162,18 @@ def beside_peers(plan: Plan, loop: Loop, found: Findings, say: report.Say) -> No
         ]
 
 
-def a_pair(case: str, plan: Plan, loop: Loop, found: Findings, say: report.Say) -> list[tuple[str, ...]]:
+def a_pair(
+    case: str, plan: Plan, loop: Loop, wide: Future[None] | None, found: Findings, say: report.Say
+) -> list[tuple[str, ...]]:
     """Two ways to ask, in turns; returns the lines of the table, none where they could not be measured."""
     make, name, endpoint, goal = PAIRS[case]
     say(f"measuring {name}")
     try:
-        before = sum(loop.captured(endpoint).values())
+        if case == "batching" and wide is not None:
+            wide.result()
+        before = sum(loop.captured_now(endpoint).values())
         compared = pairs.compare(make(loop), plan.rounds, plan.seconds, plan.warm_up_s, say)
-    except (NotMeasured, CommandFailed) as error:
+    except (NotMeasured, CommandFailed, RayloopError) as error:
         found.claims.append(claims.at_least(f"rows/s {name}", None, goal, "times"))
         found.notes.append(f"{name} was not measured: {error}")
         return []
@@ -177,9 +185,9 @@ def a_pair(case: str, plan: Plan, loop: Loop, found: Findings, say: report.Say) 
     return compared.cells()
 
 
-def alone(plan: Plan, loop: Loop, found: Findings, say: report.Say) -> None:
+def alone(plan: Plan, loop: Loop, wide: Future[None] | None, found: Findings, say: report.Say) -> None:
     """What only rayloop is asked."""
-    cells = [line for case in PAIRS if case in plan.others for line in a_pair(case, plan, loop, found, say)]
+    cells = [line for case in PAIRS if case in plan.others for line in a_pair(case, plan, loop, wide, found, say)]
     if cells:
         found.tables.append((pairs.HEADER, cells))
     if "split" in plan.others:
@@ -194,10 +202,12 @@ def run(plan: Plan, say: report.Say) -> Findings:
     """Bring all up, measure, and end all."""
     found = Findings(notes=[f"{report.hardware()}; load by {load.generator()}."])
     say("bringing rayloop up, with two trained versions")
-    with served() as loop:
+    with served() as loop, ThreadPoolExecutor(1) as beside:
+        # Training for what comes last goes on while the peers start.
+        wide = beside.submit(pairs.add_wide, loop) if "batching" in plan.others else None
         if plan.servers:
-            beside_peers(plan, loop, found, say)
-        alone(plan, loop, found, say)
+            beside_peers(plan, loop, wide, found, say)
+        alone(plan, loop, wide, found, say)
     return found
 
 

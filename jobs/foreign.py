@@ -15,7 +15,7 @@ from ..platform.state import Deployment
 from ..platform.traffic import app_name
 from ..platform.workspace import Workspace
 from ..serve.versions import deploy_version, wait_for_edge
-from .pipeline import WHOLE
+from .promotion import WHOLE
 from .serving import Say
 
 

@@ -18,14 +18,14 @@ from ..platform.settings import Settings
 from ..platform.state import Deployment, PipelineRun
 from ..platform.traffic.captured import Window, count_answers
 from ..platform.workspace import Workspace
-from ..serve.versions import deploy_version, remove_version, wait_for_edge
+from ..serve.versions import deploy_version, remove_version
 from .data import add_data
+from .promotion import WHOLE, promote_version, serve_options
 from .report import run_job, say
 from .train import train
 from .tune import tune
 
 WATCH_PERIOD_S = 0.5
-WHOLE = 10_000  # a weight of 100 %
 
 Output = dict[str, Any]
 
@@ -201,26 +201,6 @@ class Pipeline:
         workspace.registry.move_alias(self._project.name, CHALLENGER, None, canary["reason"])
         remove_version(workspace, endpoint, challenger)
         raise Stop("rolled_back" if canary["action"] == "roll_back" else "inconclusive", canary["reason"])
-
-
-def promote_version(
-    workspace: Workspace, project: Project, version: int, reason: str, *, expected_revision: int | None = None
-) -> None:
-    """Give a deployed version all traffic and make it the champion."""
-    weights = {version: WHOLE}
-    split = workspace.endpoints.set_split(project.endpoint, weights, reason, expected_revision=expected_revision)
-    wait_for_edge(workspace.settings, split)
-    workspace.registry.move_alias(project.name, CHAMPION, version, reason)
-    if workspace.registry.alias(project.name, CHALLENGER) == version:
-        workspace.registry.move_alias(project.name, CHALLENGER, None, reason)
-
-
-def serve_options(project: Project) -> dict[str, Any]:
-    """How a version of the project is deployed."""
-    serve = project.serve
-    names = ("cpus", "gpus", "max_batch_rows", "batch_wait_ms", "max_queue", "request_timeout_s", "compile")
-    scaling = {"replicas": serve.replicas or 1} if serve.autoscale is None else {"autoscale": dict(serve.autoscale)}
-    return {**scaling, **{name: getattr(serve, name) for name in names}, "capture": dict(serve.capture)}
 
 
 @click.command()

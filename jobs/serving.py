@@ -12,8 +12,7 @@ from ..platform.traffic import Split, parse_shadows
 from ..platform.validate import Verdict
 from ..platform.workspace import Workspace
 from ..serve.versions import deploy_version, remove_version, scale_deployed, wait_for_edge
-from .evaluate import store_verdict, validate_artifact
-from .pipeline import WHOLE, promote_version, serve_options
+from .promotion import WHOLE, promote_version, serve_options
 
 Say = Callable[[str], None]
 
@@ -167,6 +166,8 @@ def validate_again(workspace: Workspace, name: str, version: int | None, digest:
     found = _registered(workspace, project)[-1]
     if version is not None:
         found = workspace.registry.version(project.name, version)
+    from .evaluate import store_verdict, validate_artifact  # torch and scikit-learn take 4 s, and a deploy needs none
+
     verdict = validate_artifact(workspace, project, workspace.snapshot(project.name, digest), found.artifact)
     store_verdict(workspace, found, verdict)
     return verdict

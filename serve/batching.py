@@ -12,8 +12,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -316,16 +315,19 @@ class Batcher(Generic[R]):
     def _ask(self, requests: Sequence[Request]) -> Columns | Exception:
         """Call the model once for all of them; gives what it raised, if it did."""
         rows = sum(request.rows for request in requests)
+        running = asyncio._get_running_loop()
         start_ns = infer_ns = time.perf_counter_ns()
         try:
             columns = requests[0].columns if len(requests) == 1 else joined(requests)
             infer_ns = time.perf_counter_ns()
             params = requests[0].params
-            with _no_loop_is_running():
-                return self._predict(columns, rows) if params is None else self._predict(columns, rows, params)
+            # A model that runs an event loop of its own may do so on the lane too.
+            asyncio._set_running_loop(None)
+            return self._predict(columns, rows) if params is None else self._predict(columns, rows, params)
         except Exception as error:
             return error
         finally:
+            asyncio._set_running_loop(running)
             end_ns = time.perf_counter_ns()
             self._statistics.add_execution(rows, len(requests), infer_ns - start_ns, end_ns - infer_ns)
 
@@ -344,17 +346,6 @@ class Batcher(Generic[R]):
     def _here(self) -> asyncio.AbstractEventLoop | None:
         """The lane, where this is called on it."""
         return self._lane if threading.get_ident() == self._lane_thread else None
-
-
-@contextmanager
-def _no_loop_is_running() -> Iterator[None]:
-    """Let a model that runs an event loop of its own do so, although it is called on the lane."""
-    running = asyncio._get_running_loop()
-    asyncio._set_running_loop(None)
-    try:
-        yield
-    finally:
-        asyncio._set_running_loop(running)
 
 
 def joined(requests: Sequence[Request]) -> Columns:

@@ -11,8 +11,7 @@ from ray import serve
 from ray.serve import Application
 
 from ..cluster.environment import MAX_BODY_BYTES
-from ..platform.model.artifact import LoadedModel
-from ..platform.model.compiled import compile_module
+from ..platform.model.placement import Placement, place
 from ..platform.model.predictor import load_predictor
 from ..platform.scaling import LoadMeter
 from ..platform.settings import Settings
@@ -59,12 +58,17 @@ class ReplicaArguments(BaseModel):
     request_timeout_s: float = 30.0
     capture: CaptureArguments = CaptureArguments()
     compile: bool = False
+    cuda_graphs: bool = False
     origin: dict[str, str] | None = None
     """Of a model that a person named by --model: without it, nothing is loaded that could be a pickle."""
 
     def batching(self) -> Batching:
         """How requests wait and join."""
         return Batching(self.max_batch_rows, self.batch_wait_ms / 1e3, self.max_queue, self.request_timeout_s)
+
+    def placement(self) -> Placement:
+        """Where the model runs, and by what."""
+        return Placement(self.gpus, self.max_batch_rows, self.compile, self.cuda_graphs)
 
 
 @serve.deployment(name=DEPLOYMENT)
@@ -81,8 +85,9 @@ class VersionReplica:
         grpc_body_bytes = MAX_BODY_BYTES if settings.edge_grpc_port else 0
         presence = Presence(workspace, replica_id, _node_address(), grpc_body_bytes)
         model = load_predictor(chosen.artifact, chosen.origin["sha256"] if chosen.origin else None)
-        if chosen.compile and isinstance(model, LoadedModel) and (fault := compile_module(model)):
-            _logger.warning("%s v%d runs uncompiled: %s", chosen.endpoint, chosen.version, fault)
+        model, faults = place(model, chosen.placement())
+        for fault in faults:
+            _logger.warning("%s v%d %s", chosen.endpoint, chosen.version, fault)
         warm_up(model)
         capture = Capture(
             chosen.endpoint,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -12,8 +12,7 @@ from .protocol.exchange import JSON_TYPE
 TEXT_TYPE = "text/plain; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A status and a body; `headers` come on top of those that every reply has, `error` is what the body says."""
 
     status: int

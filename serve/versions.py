@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .trust import edge_trust
 
 READY_TIMEOUT_S = 180.0
 EDGE_TIMEOUT_S = 5.0
+_OURS = re.compile(r"rayloop\.[\w.]+\.[A-Z]\w+: ")  # an error of ours, whatever its class, as Python prints it
 REQUEST_TIMEOUT_S = 30.0  # below the time for which another process waits for the database's write lock
 
 
@@ -197,7 +199,7 @@ def _reason(state: Mapping[str, Any]) -> str:
     messages = [str(state.get("message", ""))]
     messages += [str(found.get("message", "")) for found in state.get("deployments", {}).values()]
     lines = [line.strip() for text in messages for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "Error: " in line or ".InvalidInput: " in line or ".NotFound: " in line]
+    errors = [line for line in lines if "Error: " in line or _OURS.search(line)]
     return (errors or lines or ["Serve gives no reason"])[-1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from .data import encode_rows, part_tables
 from .loop import Place, Plan, Training, build_module
 
 STATE_FILE = "state.pt"
+NICENESS = 15  # what Ray gives its workers by default: a training gives way to answers on the same node
 
 
 def train_worker(config: dict[str, Any]) -> None:
     """Train on this rank until the plan's last epoch, from the latest checkpoint where there is one."""
+    os.nice(max(0, NICENESS - os.nice(0)))
     project = Project.model_validate(config["project"])
     schema = Schema.from_dict(config["schema"])
     plan = Plan(**config["plan"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,10 @@ from mlflow.pyfunc import add_to_model
 from mlflow.types import ColSpec, DataType
 from mlflow.types import Schema as MlflowSchema
 
-from .artifact import LoadedModel, load_artifact
 from .signature import Signature
+
+if TYPE_CHECKING:
+    from .artifact import LoadedModel
 
 FLAVOR = "rayloop"
 DATA_FOLDER = "data"
@@ -57,4 +59,6 @@ class PyfuncModel:
 
 
 def _load_pyfunc(path: str) -> PyfuncModel:
+    from .artifact import load_artifact  # torch, which whoever only logs or registers does not need
+
     return PyfuncModel(load_artifact(path))

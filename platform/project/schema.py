@@ -230,6 +230,8 @@ class ServeConfig(Section):
     capture: CaptureConfig = CaptureConfig()
     compile: bool = False
     """True compiles the module by torch.compile when a replica starts, where a compiler is there."""
+    cuda_graphs: bool = False
+    """True answers by CUDA graphs, one for each power of two up to `max_batch_rows`; needs `gpus`."""
     canary: CanaryConfig = CanaryConfig()
 
     @model_validator(mode="after")
@@ -238,6 +240,8 @@ class ServeConfig(Section):
             raise BrokenRule("cannot be set beside serve.autoscale: keep one of the two", "replicas")
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise BrokenRule(f"{self.gpus:g} must be a whole number, or a fraction below 1", "gpus")
+        if self.cuda_graphs and not self.gpus:
+            raise BrokenRule("true needs a GPU: set serve.gpus above 0", "cuda_graphs")
         return self
 
 

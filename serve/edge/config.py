@@ -15,7 +15,8 @@ from .servers import FALLBACK, SLOT
 from .settings import EdgeSettings
 
 # Room in a buffer beside the body: request line, headers and HAProxy's own bookkeeping.
-HEADER_ROOM_BYTES = 32 * 1024
+HEADER_ROOM_BYTES = 16 * 1024
+LEAST_BUFFER_BYTES = 40 * 1024  # the lists and the document of what is served go through one whole
 
 Section = tuple[str, list[str]]
 
@@ -52,7 +53,7 @@ def _global(settings: EdgeSettings) -> Section:
         "stats timeout 10s",
         f"hard-stop-after {_ms(settings.drain_timeout_s)}",
         # A request can be sent again only if all of it fits one buffer.
-        f"tune.bufsize {settings.buffered_body_bytes + HEADER_ROOM_BYTES}",
+        f"tune.bufsize {max(settings.buffered_body_bytes + HEADER_ROOM_BYTES, LEAST_BUFFER_BYTES)}",
         *([f"lua-load '{settings.page_script}'"] if settings.metrics_port else []),
     ]
 

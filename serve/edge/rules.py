@@ -13,6 +13,8 @@ from .shadow import IS_COPY, know_a_copy, name_the_shadows, pin_a_copy
 
 BACKEND = "serve"
 LIMITS = "limits"
+_IS_FOR_A_MODEL = "{ var(txn.for_a_model) -m found }"
+_FOR_A_MODEL = "http-request set-var(txn.for_a_model) bool(true) if { path_beg /v1/models/ /v2/models/ /mlflow/ }"
 SESSION_HASH_SEED = 7
 
 
@@ -20,15 +22,28 @@ def frontend_rules(settings: EdgeSettings) -> list[str]:
     """Give the rules that every request goes through, in their order."""
     return [
         *name_the_request(),
-        *_answer_anybody(),
+        _FOR_A_MODEL,
+        *_elsewhere(_answer_anybody()),
         *let_in(settings, JSON_REFUSALS),
         *hold_back(settings, JSON_REFUSALS),
         *_distrust_the_client(settings),
-        *control_rules(settings),
-        *_answer_here(settings),
+        *_elsewhere(control_rules(settings)),
+        *_elsewhere(listings(settings)),
+        _FOR_A_MODEL,  # once more, as a path may have become one
+        f"http-request return status 404 {json_body({'error': ERRORS[404]})} "
+        f"if !{_IS_FOR_A_MODEL} || {{ path_sub /.. }}",
         *_name_the_model(),
         *pick_version(settings, JSON_REFUSALS),
         *_hand_over(settings),
+    ]
+
+
+def _elsewhere(rules: list[str]) -> list[str]:
+    """Have rules for other paths passed over by one look where a model is asked, which is nearly always."""
+    passed_over = f" if !{_IS_FOR_A_MODEL}"
+    return [
+        rule.replace(" if", passed_over, 1) if " if " in rule else rule + ("" if rule.startswith("#") else passed_over)
+        for rule in rules
     ]
 
 
@@ -95,14 +110,6 @@ def hold_back(settings: EdgeSettings, refusals: Refusals) -> list[str]:
         f"http-request return {refusals.too_many} if {{ sc0_gpc0_rate ge {settings.requests_per_s} }}",
         # What was refused is not counted: who asks too often still gets his share.
         f"http-request sc-inc-gpc0(0) if {others}",
-    ]
-
-
-def _answer_here(settings: EdgeSettings) -> list[str]:
-    return [
-        *listings(settings),
-        f"http-request return status 404 {json_body({'error': ERRORS[404]})} "
-        "if !{ path_beg /v1/models/ /v2/models/ /mlflow/ } || { path_sub /.. }",
     ]
 
 

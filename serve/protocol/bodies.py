@@ -15,6 +15,7 @@ from .schemas import (
     Schema,
     a_list,
     an_object,
+    answered,
     columns_of,
     infer_request,
     infer_response,
@@ -79,7 +80,7 @@ def bodies_of(signature: Signature) -> Bodies:
     score = _score(split, records, rows, columns)
     row = {column.name: _example(column) for column in given}
     main = [column for column in outputs if column.name == MAIN_OUTPUT] or list(outputs)
-    answer = value_of(main[0]) if len(main) == 1 else prediction_of(outputs)
+    answer = answered(main[0]) if len(main) == 1 else prediction_of(outputs)
     return Bodies(
         infer={**infer_request(tensors_of(signature), wanted_of(signature)), "examples": [_tensors(given)]},
         inferred=infer_response([column.name for column in outputs]),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ...platform.errors import InvalidInput
 from ...platform.model.signature import Columns
@@ -20,8 +19,7 @@ class UnsupportedMedia(InvalidInput):
     status = 415
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Request:
+class Request(NamedTuple):  # made for each request, as is the answer: a frozen dataclass takes five times as long
     """What a request asks: `rows` rows in the model's columns, and the outputs wanted (none named: all).
 
     `params` go to the model beside the rows, and only requests with equal ones are answered together. `binary`
@@ -37,8 +35,7 @@ class Request:
     params: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A body; `header_length` is the length of its JSON where raw tensors follow."""
 
     body: bytes

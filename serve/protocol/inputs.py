@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ _MAX_RANK = 2
 _MAX_NAMES_SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tensor:
+class Tensor(NamedTuple):
     """One entry of `inputs`, its head checked and its data still raw: JSON values, or bytes."""
 
     name: str
@@ -137,8 +136,7 @@ def _is_matrix(tensors: list[Tensor], signature: Signature) -> bool:
     tensor = tensors[0]
     if len(tensors) > 1 or not signature.is_one_matrix or len(tensor.shape) != _MAX_RANK:
         return False
-    is_column = any(column.name == tensor.name for column in signature.inputs)
-    return not is_column or tensor.shape[1] == len(signature.inputs)
+    return tensor.name not in signature.places or tensor.shape[1] == len(signature.inputs)
 
 
 def _split_matrix(tensor: Tensor, signature: Signature) -> Columns:

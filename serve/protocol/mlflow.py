@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -58,7 +57,7 @@ class Mlflow:
         if not isinstance(params, dict | None):
             raise InvalidInput(f"key 'params' is {show(params)}; it must be an object")
         request = self._read_rows(given[0], document[given[0]])
-        return replace(request, params=params) if params and self._signature.takes_params else request
+        return request._replace(params=params) if params and self._signature.takes_params else request
 
     def _read_rows(self, key: str, value: Any) -> Request:
         if key == "dataframe_split":

@@ -25,8 +25,9 @@ def read_instances(instances: object, signature: Signature, key: str, *, may_hav
         raise InvalidInput(f"key {key!r} is {'empty' if instances == [] else show(instances)}; it must list rows")
     if isinstance(instances[0], dict):
         return _read_records(instances, signature, key, may_have_more)
-    if len(signature.inputs) == 1 and not _is_row_of_one(instances[0], signature.inputs[0]):
-        return read_named({signature.inputs[0].name: instances}, signature, key)
+    only = signature.inputs[0]
+    if len(signature.inputs) == 1 and not all(_is_row_of_one(row, only) for row in instances):
+        return read_named({only.name: instances}, signature, key)
     return _read_lists(instances, signature, key)
 
 
@@ -88,7 +89,7 @@ def _read_lists(instances: list[Any], signature: Signature, key: str) -> Request
             what = f"has {len(row)} values" if isinstance(row, list) else f"is {show(row)}"
             raise InvalidInput(f"key {key!r}: row {index} {what}; each row must be a list of {width} values")
     if signature.has_one_type:
-        flat = list(chain.from_iterable(instances))
+        flat = _bare(list(chain.from_iterable(instances)))
         values = _read_flat(flat, signature.inputs[0], f"key {key!r}")
         columns = split_rows(values.reshape(len(instances), width), signature, f"key {key!r}")
         return Request(None, columns, len(instances), {})
@@ -102,13 +103,17 @@ def _read_column(values: object, column: ColumnSpec, key: str) -> Array:
     where = f"key {key!r}: column {show(column.name)}"
     if not isinstance(values, list) or not values:
         raise InvalidInput(f"{where} is {'empty' if values == [] else show(values)}; it must list a value for each row")
-    rows = len(values)
-    # A column of width 1 may come as [[1], [2]], and then each row says so.
-    is_nested = column.width > 1 or list in set(map(type, values))
-    shape = (rows, column.width) if is_nested else (rows,)
-    flat = flatten(values, shape, where)
-    read = convert(_read_flat(flat, column, where), column, where)
-    return read if column.width == 1 else read.reshape(rows, column.width)
+    if column.width == 1:
+        return convert(_read_flat(_bare(values), column, where), column, where)
+    shape = (len(values), column.width)
+    return convert(_read_flat(flatten(values, shape, where), column, where), column, where).reshape(shape)
+
+
+def _bare(values: list[Any]) -> list[Any]:
+    """Take values out of lists of one, as which those of a column of width 1 may come."""
+    if list not in set(map(type, values)):
+        return values
+    return [value[0] if type(value) is list and len(value) == 1 else value for value in values]
 
 
 def _read_flat(flat: list[Any], column: ColumnSpec, where: str) -> Array:

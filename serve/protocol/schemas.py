@@ -151,15 +151,14 @@ def columns_of(columns: Sequence[ColumnSpec]) -> dict[str, Any]:
 
 def prediction_of(columns: Sequence[ColumnSpec]) -> dict[str, Any]:
     """A row of the answer as an object of all outputs."""
-    return an_object({column.name: _answered(column) for column in columns})
+    return an_object({column.name: answered(column) for column in columns})
 
 
 def value_of(column: ColumnSpec) -> dict[str, Any]:
-    """A value that a column can hold unchanged; of a wide one, a list of as many."""
+    """A value that a column can hold unchanged, bare or in a list of one; of a wide one, a list of as many."""
     one = _scalar_of(column)
-    if column.width == 1:
-        return one
-    return {"type": "array", "items": one, "minItems": column.width, "maxItems": column.width}
+    listed = {"type": "array", "items": one, "minItems": column.width, "maxItems": column.width}
+    return {"anyOf": [one, listed]} if column.width == 1 else listed
 
 
 def _scalar_of(column: ColumnSpec) -> dict[str, Any]:
@@ -179,7 +178,8 @@ def _scalar_of(column: ColumnSpec) -> dict[str, Any]:
             return {"type": ["integer", "boolean"], "minimum": -high - 1, "maximum": high}
 
 
-def _answered(column: ColumnSpec) -> dict[str, Any]:
+def answered(column: ColumnSpec) -> dict[str, Any]:
+    """A value of an output in a row of the answer."""
     kinds = {"BYTES": "string", "BOOL": "boolean", "INT32": "integer", "INT64": "integer"}
     one: dict[str, Any] = {"type": kinds.get(column.datatype, ["number", "null"])}
     return one if column.width == 1 else a_list(one, minItems=column.width, maxItems=column.width)

@@ -59,7 +59,7 @@ class Statistics:
         self.executions += 1
         self.last_inference_ms = time.time_ns() // 1_000_000
         self.compute_infer.add(infer_ns * num_requests, num_requests)
-        batch = self.batches.setdefault(size_class(rows), _BatchStats())
+        batch = self._batch(rows)
         batch.compute_input.add(join_ns)
         batch.compute_infer.add(infer_ns)
 
@@ -70,7 +70,14 @@ class Statistics:
 
     def add_writing(self, rows: int, output_ns: int) -> None:
         """Count the encoding of one batch's answers."""
-        self.batches.setdefault(size_class(rows), _BatchStats()).compute_output.add(output_ns)
+        self._batch(rows).compute_output.add(output_ns)
+
+    def _batch(self, rows: int) -> _BatchStats:
+        size = size_class(rows)
+        found = self.batches.get(size)
+        if found is None:
+            found = self.batches[size] = _BatchStats()
+        return found
 
     def written(self, endpoint: str, version: int, own: Mapping[str, object] | None = None) -> bytes:
         """Write the answer of the statistics route; `own` are counts that Triton does not know, beside its shape."""

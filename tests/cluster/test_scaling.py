@@ -70,11 +70,13 @@ def test_an_idle_version_goes_to_zero_and_comes_back_for_one_request_and_for_twe
         answers = asyncio.run(ask_at_once(live, requests))
         print(f"{requests} at once from zero: {time.monotonic() - began_s:.1f} s")
         assert [answer.status_code for answer in answers] == [200] * requests
-        assert pids(live)
+        # The edge asks a replica a moment before Serve counts it.
+        wait_until(lambda: bool(pids(live)), 10, "Serve counts the replica")
 
 
 def test_load_starts_a_second_replica_and_keeps_the_first(live: Live, project: Path) -> None:
     assert ask(live).status_code == 200
+    wait_until(lambda: bool(pids(live)), 10, "Serve counts the replica")
     before = pids(live)
     with asking(live, clients=12, rows=3_000) as statuses:
         wait_until(lambda: len(pids(live)) == 2, 60, "a second replica under load")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import pytest
-from rayloop.cluster import LocalCluster
+from rayloop.cluster import Cluster, LocalCluster
 from rayloop.platform.traffic import app_prefix
 from rayloop.serve.edge import EdgeProcess
 from rayloop.serve.keeper import edge_folder, edge_settings
@@ -108,6 +109,33 @@ def test_predictions_are_captured(live: Live, project: Path) -> None:
     assert rows["status"].tolist() == [200, 200]
     assert rows["propensity"].tolist() == [1.0, 1.0]
     assert set(rows["version"].astype(int)) == {1}
+
+
+def test_ray_data_reads_what_is_captured(live: Live, project: Path, tmp_path: Path) -> None:
+    since = time.time()
+    _ask(live, rows=[[float(row)] * 4 for row in range(7)], headers={"x-request-id": "by-ray"})
+    _ask(live, rows=[[0.5] * 4] * 5, headers={"x-request-id": "by-ray"}, path=f"/v2/models/{NAME}/versions/2/infer")
+    _when_captured(live, since, 12)
+    blocks = (Path(__file__).parents[2] / "docs/serving.md").read_text().split("```")
+    (snippet,) = [block.removeprefix("python") for block in blocks if "ray.data.read_parquet" in block]
+    snippet = snippet.replace(".rayloop/store/capture", live.workspace.capture_folder).replace("churn", NAME)
+    (tmp_path / "read.py").write_text(
+        snippet.replace("== 3", "== 2")
+        + """
+import json
+found = rows.filter(expr=col("request_id") == "by-ray").take_all()
+assert all(type(row["version"]) is int and row["time"].tzinfo is not None for row in found)
+print(json.dumps(sorted([row["version"], row["row"], row["input.x0"], row["endpoint"]] for row in found)))
+"""
+    )
+    cluster = Cluster.connect(settings=live.settings)
+    job = cluster.submit("python read.py", working_dir=tmp_path)
+    cluster.wait(job)
+    printed = list(cluster.logs(job))
+    frame = pd.read_parquet(Path(live.workspace.capture_folder) / f"endpoint={NAME}")
+    assert str((frame["version"].astype(int) == 2).sum()) in printed
+    wanted = [[1, row, float(row), NAME] for row in range(7)] + [[2, row, 0.5, NAME] for row in range(5)]
+    assert json.dumps(wanted) in printed
 
 
 def test_drift_is_found_where_it_is(live: Live, project: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rayloop.jobs import serving
-from rayloop.jobs.pipeline import serve_options
+from rayloop.jobs.promotion import serve_options
 from rayloop.platform.errors import Conflict, InvalidInput, NotFound, Unavailable
 from rayloop.platform.registry import ModelVersion
 from rayloop.platform.registry.registry import CHAMPION
@@ -282,6 +282,7 @@ def test_every_option_of_the_project_reaches_serve(workspace: Workspace, registr
         "request_timeout_s": 10,
         "capture": {"sample": 0.5, "flush_rows": 10},
         "compile": True,
+        "cuda_graphs": True,
     }
     project = build_project(serve=chosen)
     application = serve_config(workspace.settings, [Deployment(NAME, 1, "/models/1", serve_options(project))])
@@ -290,6 +291,6 @@ def test_every_option_of_the_project_reaches_serve(workspace: Workspace, registr
     assert deployment["num_replicas"] == "auto"
     assert deployment["autoscaling_config"]["min_replicas"] == 0
     assert deployment["autoscaling_config"]["max_replicas"] == 4
-    named = ("gpus", "max_batch_rows", "batch_wait_ms", "max_queue", "request_timeout_s", "compile")
+    named = chosen.keys() - {"autoscale", "capture"}
     assert {name: found["args"][name] for name in named} == {name: chosen[name] for name in named}
     assert found["args"]["capture"] == {"sample": 0.5, "flush_rows": 10, "flush_seconds": 0.5}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from rayloop.jobs.pipeline import serve_options
+from rayloop.jobs.promotion import serve_options
 from rayloop.platform.project import Project
 from rayloop.platform.scaling import IDLE, IDLE_GRACE_S, ONGOING
 from rayloop.platform.settings import Settings

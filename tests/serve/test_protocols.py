@@ -83,6 +83,9 @@ def ask(
         {"instances": [{"a": 1, "b": 2}, {"b": 3.5, "a": 4}], "signature_name": "serving_default"},
         {"inputs": {"b": [2, 3.5], "a": [1, 4]}},
         {"inputs": {"b": [[2], [3.5]], "a": [1, 4]}},
+        {"inputs": {"b": [[2], 3.5], "a": [1, [4]]}},
+        {"instances": [[1, [2]], [[4], 3.5]]},
+        {"instances": [{"a": [1], "b": 2}, {"b": [3.5], "a": [4]}]},
         {"inputs": [[1, 2], [4, 3.5]]},
     ],
 )
@@ -116,6 +119,11 @@ def test_whole_numbers_stay_exact_beside_fractions_that_are_none() -> None:
     row = [[2**53 + 1], [2.0], [True], [-(2**63)]]
     answer = ask(BIG, "POST", "/v1/models/m:predict", {"instances": row})[1]
     assert answer["predictions"] == [2**53 + 1, 2, 1, -(2**63)]
+
+
+@pytest.mark.parametrize("rows", [[1, 2], [[1], [2]], [[1], 2], [1, [2]], [[[1]], [[2]]], [{"n": 1}, {"n": [2]}]])
+def test_the_only_column_comes_bare_or_in_lists_of_one(rows: Any) -> None:
+    assert ask(BIG, "POST", "/v1/models/m:predict", {"instances": rows})[:2] == (200, {"predictions": [1, 2]})
 
 
 def test_true_is_one_among_numbers() -> None:
@@ -198,7 +206,9 @@ MALFORMED: list[tuple[str, Any, Signature, str]] = [
     (PREDICT, {"instances": [{"a": 1}]}, TWO, "misses 'b'"),
     (PREDICT, {"instances": [{"a": 1, "b": 2, "c": 3}]}, TWO, "'c'"),
     (PREDICT, {"instances": [[1, "x"]]}, TWO, "'x'"),
-    (PREDICT, {"instances": [[1, [2]]]}, TWO, "a list"),
+    (PREDICT, {"instances": [[1, [2, 3]]]}, TWO, "a list"),
+    (PREDICT, {"instances": [[1, [[2]]]]}, TWO, "a list"),
+    (PREDICT, {"instances": [[1, []]]}, TWO, "a list"),
     (PREDICT, b'{"instances": [[-9223372036854775809]]}', BIG, "does not fit"),
     (PREDICT, b'{"instances": [[1], [-9223372036854775809]]}', BIG, "does not fit"),
     (PREDICT, {"instances": [[1.0], [2**63], [0]]}, BIG, "does not fit"),

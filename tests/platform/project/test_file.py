@@ -52,6 +52,7 @@ def sentence(text: str) -> str:
         ),
         ("serve: {replicas: 1001}", "line 3: serve.replicas = 1001: input should be less than or equal to 1000"),
         ("serve: {gpus: 1.5}", "line 3: serve.gpus: 1.5 must be a whole number, or a fraction below 1"),
+        ("serve: {cuda_graphs: true}", "line 3: serve.cuda_graphs: true needs a GPU: set serve.gpus above 0"),
         ("serve: {capture: {sample: 2}}", "line 3: serve.capture.sample = 2: input should be less than or equal to 1"),
         ("serve: {max_queue: 0}", "line 3: serve.max_queue = 0: input should be greater than or equal to 1"),
         ("task:", "line 3: task = None: it must hold keys and values"),

@@ -252,7 +252,7 @@ def test_the_edge_answers_for_itself(client):
 
 def test_a_dropped_connection_is_retried_with_the_largest_body(client, served, shared_stage):
     shared_stage.backend.seen.clear()
-    body, headers = b"x" * served[1].max_body_bytes, {"x-long": "y" * 8000}
+    body, headers = b"x" * served[1].buffered_body_bytes, {"x-long": "y" * 8000}
     answer = client.ask("/v2/models/digits/versions/3/infer?drop=1", "POST", headers, body)
     assert (answer.status, answer.json["body_bytes"]) == (200, len(body))
     assert len(shared_stage.backend.seen) == 2
