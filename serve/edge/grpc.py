@@ -41,7 +41,7 @@ _DOWN = "no replica of this version answers gRPC"
 
 def grpc_error(code: int, sentence: str) -> str:
     """Format, behind a status, an answer that is nothing but an error."""
-    return f"hdr content-type application/grpc hdr grpc-status {code} hdr grpc-message '{sentence}'"
+    return f"hdr grpc-status {code} hdr grpc-message '{sentence}'"
 
 
 def _refusal(code: int, sentence: str) -> str:
@@ -81,6 +81,8 @@ def _frontend(settings: EdgeSettings) -> list[str]:
         f"bind {settings.bind(settings.grpc_port)} {'alpn h2' if settings.certificate else 'proto h2'}",
         *name_the_request(),
         "http-after-response set-status 200",
+        # HAProxy gives an answer without a body no type.
+        "http-after-response set-header content-type application/grpc",
         f"http-request return {_refusal(UNIMPLEMENTED, ERRORS[404])} if !{_OF_SERVER} !{_OF_MODEL}",
         # As by HTTP, everybody may ask whether it lives, and as often as he likes.
         f"http-request set-var(txn.let_in) str(health) if {_IS_HEALTH}",

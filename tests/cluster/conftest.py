@@ -69,7 +69,7 @@ def running() -> Iterator[Live]:
     """A cluster of its own, on free ports; nothing of it is left."""
     home = Path(tempfile.mkdtemp(prefix="rl-"))
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAYLOOP_", "MLFLOW_", "RAY_"))}
-    ports = {f"RAYLOOP_{name}_PORT": str(free_port()) for name in ("EDGE", "MLFLOW", "DASHBOARD", "SERVE")}
+    ports = {f"RAYLOOP_{name}_PORT": str(free_port()) for name in ("EDGE", "EDGE_GRPC", "MLFLOW", "DASHBOARD", "SERVE")}
     environment = {**kept, **ports, "RAYLOOP_HOME": str(home), "RAYLOOP_ADDRESS": ""}
     environment["RAYLOOP_ADDRESS"] = f"http://127.0.0.1:{ports['RAYLOOP_DASHBOARD_PORT']}"
     found = Live(home, environment)

@@ -32,6 +32,15 @@ def test_an_address_has_one_replica(replicas: Replicas) -> None:
     assert replicas.all() == [heir]
 
 
+def test_a_replica_says_where_it_answers_grpc(replicas: Replicas) -> None:
+    speaks = Replica("r4", "m", 1, "127.0.0.1:9004", "127.0.0.1:9005")
+    replicas.add(speaks)
+    assert replicas.all() == [speaks]
+    heir = Replica("r5", "m", 1, "127.0.0.1:9005")  # its listener has the other's port
+    replicas.add(heir)
+    assert replicas.all() == [heir]
+
+
 def test_the_dead_are_forgotten_and_the_young_are_not(replicas: Replicas) -> None:
     replicas.add(FIRST)
     replicas.add(SECOND)

@@ -22,6 +22,8 @@ def settings(folder: Path = Path("/run/rayloop"), **changes) -> EdgeSettings:
         {"bind_host": "*", "bind_port": 80, "threads": 1},
         {"bind_host": "::1", "backend_address": "[::1]:8000", "session_header": "X-User"},
         {"requests_per_s": 10, "metrics_port": 9108},
+        {"grpc_port": 8081, "requests_per_s": 10, "metrics_port": 9108, "slots": 3},
+        {"grpc_port": 8081, "slots": 0, "control_socket": Path("/run/ray loop/control.sock")},
         {"sticky": (Sticky("cookie", "uid"), Sticky("header", "x-user-id"))},
         {"control_socket": Path("/run/ray loop/control.sock"), "requests_per_s": 10},
         {"max_body_bytes": 64 * 1024**2, "connect_timeout_s": 0.001},

@@ -77,6 +77,14 @@ def test_a_busy_metrics_port_is_named(stage):
             edge.step(DESIRED)
 
 
+def test_a_busy_grpc_port_is_named(stage):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        edge, _ = stage.edge(stage.settings(grpc_port=port))
+        with pytest.raises(Conflict, match=f"cannot listen on 127.0.0.1:{port}"):
+            edge.step(DESIRED)
+
+
 def test_without_a_page_nothing_is_counted(stage):
     edge, settings = stage.edge()
     edge.step(DESIRED)

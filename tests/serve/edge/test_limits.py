@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import socket
 import ssl
 import subprocess
 import time
 import warnings
 from hashlib import sha256
 
+import grpc
 import httpx
 import pytest
 from rayloop.platform.errors import InvalidInput
@@ -158,3 +160,18 @@ def test_a_certificate_that_is_none_is_refused(certificate, tmp_path):
         with pytest.raises(InvalidInput, match=r"RAYLOOP_EDGE_CERTIFICATE=.*PEM file") as error:
             require_certificate(Settings.load({}, home=tmp_path, edge_certificate=str(path)))
         assert "\n" not in str(error.value)
+
+
+def test_grpc_needs_the_certificate_too(stage, certificate):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        grpc_port = probe.getsockname()[1]
+    edge, _ = stage.edge(stage.settings(certificate=certificate, grpc_port=grpc_port))
+    edge.step(Traffic((SPLIT,)))
+    method, trusted = "/inference.GRPCInferenceService/ServerLive", grpc.ssl_channel_credentials
+    for credentials, says in [(trusted(certificate.read_bytes()), "no replica"), (None, "")]:
+        target = f"localhost:{grpc_port}"
+        channel = grpc.secure_channel(target, credentials) if credentials else grpc.insecure_channel(target)
+        with channel, pytest.raises(grpc.RpcError) as raised:
+            channel.unary_unary(method)(b"", timeout=5)
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert ("no replica of this version answers gRPC" in raised.value.details()) == bool(says)
