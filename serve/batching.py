@@ -181,6 +181,8 @@ class Batcher(Generic[R]):
         with self._changed:
             if self._lane is None or self._lane.is_running():
                 self._changed.wait_for(lambda: not self._is_active)
+            self._is_active = False  # what a lane that has stopped was to run is never run
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
 

@@ -61,9 +61,14 @@ class Listener:
         """The event loop on which requests are answered, until `close`."""
         return self._loop
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Take no new connection, end the requests under way, close what is open, and stop the thread; blocks."""
-        if not self._thread.is_alive():
+        if not self.is_alive:
             return
         asyncio.run_coroutine_threadsafe(self._close(timeout_s), self._loop).result(timeout_s + START_TIMEOUT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)

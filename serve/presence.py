@@ -6,6 +6,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from ..platform.errors import Unavailable
 from ..platform.state import Replica
 from ..platform.workspace import Workspace
 from .listener import Listener
@@ -46,6 +47,11 @@ class Presence:
             self._grpc.begin(service, self._listener.loop)
         replica = Replica(self._id, service.endpoint, service.version, self.address, self._grpc_address)
         self._workspace.replicas.add(replica)
+
+    def check(self) -> None:
+        """Raise Unavailable where the listener has died, which only a fault of ours could make it."""
+        if self._listener is None or not self._listener.is_alive:
+            raise Unavailable(f"the listener on {self.address} has died")
 
     def end(self) -> None:
         """Say that nobody listens here any more, end what is under way, and stop; blocks."""

@@ -113,6 +113,11 @@ class VersionReplica:
             before_close=presence.end,
         )
         presence.begin(self._application.service)
+        self._presence = presence
+
+    def check_health(self) -> None:
+        """What Serve asks each two seconds; a replica whose listener has died is replaced."""
+        self._presence.check()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Serve asks each second where a version scales by its load; see `autoscaling`."""

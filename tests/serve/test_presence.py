@@ -10,6 +10,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from rayloop.platform.errors import Unavailable
 from rayloop.platform.model.signature import Columns, ColumnSpec, Signature
 from rayloop.platform.settings import Settings
 from rayloop.platform.state import Deployment
@@ -62,4 +63,17 @@ def test_without_a_port_there_is_no_grpc(workspace: Workspace, monkeypatch: pyte
     (replica,) = workspace.replicas.all()
     assert replica.grpc_address is None
     presence.end()
+    service.close()
+
+
+def test_a_listener_that_has_died_is_named(workspace: Workspace) -> None:
+    presence = Presence(workspace, "r1", "127.0.0.1")
+    with pytest.raises(Unavailable, match=presence.address):
+        presence.check()
+    service = VersionService("m", 1, Same(), "secret")
+    presence.begin(service)
+    presence.check()
+    presence.end()
+    with pytest.raises(Unavailable, match=presence.address):
+        presence.check()
     service.close()
