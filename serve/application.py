@@ -7,15 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from ..platform.errors import RayloopError
-from ..platform.model.signature import Predictor
-from .batching import Batching
-from .capture import Capture
 from .protocol import Codec
 from .protocol.arrival import REQUEST_ID_HEADER, Arrival, read_arrival
-from .protocol.statistics import Statistics
 from .reply import Reply
-from .service import DEFAULT_MAX_BODY_BYTES, VersionService
-from .shadow import Mirror
+from .service import VersionService
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -32,43 +27,9 @@ class VersionApplication:
     allows, and uvicorn alone would still write the two apart.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        version: int,
-        predictor: Predictor,
-        secret: str,
-        capture: Capture | None = None,
-        *,
-        max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
-        platform: str = "rayloop",
-        batching: Batching | None = None,
-        mirror: Mirror | None = None,
-        before_close: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`before_close` ends what else asks the service; raises InvalidInput for an empty secret."""
-        self._before_close = before_close
-        self.service = VersionService(
-            endpoint,
-            version,
-            predictor,
-            secret,
-            capture,
-            max_body_bytes=max_body_bytes,
-            platform=platform,
-            batching=batching,
-            mirror=mirror,
-        )
-
-    @property
-    def statistics(self) -> Statistics:
-        """The counts of this replica."""
-        return self.service.statistics
-
-    @property
-    def ongoing(self) -> int:
-        """Requests that wait for the model or are with it."""
-        return self.service.ongoing
+    def __init__(self, service: VersionService, before_close: Callable[[], None] = lambda: None) -> None:
+        """`before_close` ends what else asks the service."""
+        self.service, self._before_close = service, before_close
 
     def close(self) -> None:
         """Stop predicting and write what is captured; blocks, so never call it on the event loop."""

@@ -23,6 +23,7 @@ from .capture import Capture
 from .presence import Presence
 from .protocol import one_write
 from .secret import edge_secret
+from .service import VersionService
 from .shadow import mirror_of
 from .warm_up import warm_up
 
@@ -100,7 +101,7 @@ class VersionReplica:
         )
         self._meter = LoadMeter(time.monotonic())
         secret = edge_secret(workspace.store)
-        self._application = VersionApplication(
+        service = VersionService(
             chosen.endpoint,
             chosen.version,
             model,
@@ -110,10 +111,10 @@ class VersionReplica:
             platform="mlflow" if chosen.origin else "rayloop",
             batching=chosen.batching(),
             mirror=mirror_of(settings, secret, ray.get_runtime_context().gcs_address),
-            before_close=presence.end,
         )
-        presence.begin(self._application.service)
+        self._application = VersionApplication(service, before_close=presence.end)
         self._presence = presence
+        presence.begin(service)
 
     def check_health(self) -> None:
         """What Serve asks each two seconds; a replica whose listener has died is replaced."""
@@ -121,9 +122,10 @@ class VersionReplica:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Serve asks each second where a version scales by its load; see `autoscaling`."""
-        counts = self._application.statistics
+        service = self._application.service
+        counts = service.statistics
         answered = counts.success.count + counts.fail.count + counts.turned_away.count
-        return self._meter.sample(self._application.ongoing, answered, time.monotonic())
+        return self._meter.sample(service.ongoing, answered, time.monotonic())
 
     def __serve_build_asgi_app__(self) -> VersionApplication:
         return self._application

@@ -90,7 +90,7 @@ class Applications:
     def __init__(self) -> None:
         self.by_prefix = {
             f"/__v/{app_name(name, version)}": VersionApplication(
-                name, version, predictor, SECRET, max_body_bytes=MAX_BODY_BYTES
+                VersionService(name, version, predictor, SECRET, max_body_bytes=MAX_BODY_BYTES)
             )
             for name, (predictor, versions) in MODELS.items()
             for version in versions

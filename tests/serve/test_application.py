@@ -23,6 +23,7 @@ from rayloop.platform.model.signature import Columns, ColumnSpec, Signature
 from rayloop.serve.application import VersionApplication
 from rayloop.serve.capture import Capture
 from rayloop.serve.protocol import one_write
+from rayloop.serve.service import VersionService
 
 SECRET = "only-the-edge-knows"
 PREFIX = "/__v/digits--v7"
@@ -89,7 +90,7 @@ def predictor() -> Predictor:
 
 @pytest.fixture
 def client(predictor: Predictor) -> Iterator[httpx.Client]:
-    application = VersionApplication("digits", 7, predictor, SECRET, max_body_bytes=10_000)
+    application = VersionApplication(VersionService("digits", 7, predictor, SECRET, max_body_bytes=10_000))
     headers = {"x-rayloop-secret": SECRET}
     with (
         served(application) as url,
@@ -99,7 +100,7 @@ def client(predictor: Predictor) -> Iterator[httpx.Client]:
 
 
 def test_requests_in_flight_and_waiting_are_counted(predictor: Predictor) -> None:
-    application = VersionApplication("digits", 7, predictor, SECRET)
+    application = VersionApplication(VersionService("digits", 7, predictor, SECRET))
     predictor.released.clear()
     with served(application) as url, httpx.Client(headers={"x-rayloop-secret": SECRET}, timeout=DEADLINE_S) as client:
         asked = [
@@ -109,15 +110,15 @@ def test_requests_in_flight_and_waiting_are_counted(predictor: Predictor) -> Non
         for thread in asked:
             thread.start()
         deadline_s = time.monotonic() + DEADLINE_S
-        while application.ongoing < 3:
+        while application.service.ongoing < 3:
             assert time.monotonic() < deadline_s
             time.sleep(0.005)
         assert client.get(f"{url}{PREFIX}/ready").status_code == 200
-        assert application.ongoing == 3
+        assert application.service.ongoing == 3
         predictor.released.set()
         for thread in asked:
             thread.join(DEADLINE_S)
-        assert application.ongoing == 0
+        assert application.service.ongoing == 0
 
 
 @pytest.mark.parametrize("path", ["/v2/models/digits/infer", "/v2/models/digits/versions/7/infer"])
@@ -228,7 +229,7 @@ def test_long_bodies_are_413_and_the_connection_lives(client: httpx.Client) -> N
 
 @pytest.mark.parametrize("sizes", [[30], [10, 20], [10, 10, 1]])
 def test_a_long_body_without_a_length_is_413_in_whatever_pieces(predictor: Predictor, sizes: list[int]) -> None:
-    application = VersionApplication("digits", 7, predictor, SECRET, max_body_bytes=20)
+    application = VersionApplication(VersionService("digits", 7, predictor, SECRET, max_body_bytes=20))
     parts = [b" " * size for size in sizes]
     assert call(application, "POST", "/v2/models/digits/infer", parts=parts)[0]["status"] == 413
 
@@ -292,7 +293,9 @@ def test_health_answers_while_the_model_is_busy_and_one_predicts_at_a_time(
     ],
 )
 def test_the_prefix_may_be_stripped_or_not(predictor: Predictor, path: str, root_path: str, status: int) -> None:
-    messages = call(VersionApplication("digits", 7, predictor, SECRET), "GET", path, root_path=root_path)
+    messages = call(
+        VersionApplication(VersionService("digits", 7, predictor, SECRET)), "GET", path, root_path=root_path
+    )
     assert messages[0]["status"] == status
 
 
@@ -323,7 +326,9 @@ def call(
 
 
 def test_an_answer_is_one_head_and_one_body(predictor: Predictor) -> None:
-    head, body = call(VersionApplication("digits", 7, predictor, SECRET), "POST", "/v2/models/digits/infer")
+    head, body = call(
+        VersionApplication(VersionService("digits", 7, predictor, SECRET)), "POST", "/v2/models/digits/infer"
+    )
     assert dict(head["headers"])[b"content-length"] == str(len(body["body"])).encode()
     assert body["more_body"] is False
 
@@ -341,26 +346,26 @@ def test_a_client_that_leaves_gets_nothing(predictor: Predictor) -> None:
 
         headers = [(b"x-rayloop-secret", SECRET.encode())]
         scope = {"type": "http", "method": "POST", "path": "/v2/models/digits/infer", "headers": headers}
-        await VersionApplication("digits", 7, predictor, SECRET)(scope, receive, send)
+        await VersionApplication(VersionService("digits", 7, predictor, SECRET))(scope, receive, send)
         return sent
 
     assert asyncio.run(run()) == []
 
 
 def test_a_closed_application_is_503(predictor: Predictor) -> None:
-    application = VersionApplication("digits", 7, predictor, SECRET)
+    application = VersionApplication(VersionService("digits", 7, predictor, SECRET))
     application.close()
     assert call(application, "POST", "/v2/models/digits/infer")[0]["status"] == 503
 
 
 def test_an_empty_secret_is_refused(predictor: Predictor) -> None:
     with pytest.raises(InvalidInput, match="secret"):
-        VersionApplication("digits", 7, predictor, "")
+        VersionApplication(VersionService("digits", 7, predictor, ""))
 
 
 def test_every_infer_request_is_captured_and_drained_at_the_stop(predictor: Predictor, tmp_path: Path) -> None:
     capture = Capture("digits", 7, SIGNATURE, str(tmp_path), flush_seconds=3_600)
-    application = VersionApplication("digits", 7, predictor, SECRET, capture, max_body_bytes=10_000)
+    application = VersionApplication(VersionService("digits", 7, predictor, SECRET, capture, max_body_bytes=10_000))
     headers = {"x-rayloop-secret": SECRET, "x-rayloop-variant": "split", "x-rayloop-propensity": "2500"}
     headers |= {"x-rayloop-bucket": "42", "x-rayloop-revision": "3"}
     path = PREFIX + "/v2/models/digits/infer"
@@ -390,7 +395,7 @@ def test_every_infer_request_is_captured_and_drained_at_the_stop(predictor: Pred
 def test_requests_succeed_though_capture_cannot_write(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     capture = Capture("digits", 7, SIGNATURE, str(tmp_path / "file"))
-    application = VersionApplication("digits", 7, predictor, SECRET, capture)
+    application = VersionApplication(VersionService("digits", 7, predictor, SECRET, capture))
     with served(application) as url:
         for _ in range(3):
             response = httpx.post(
@@ -446,7 +451,7 @@ def test_a_head_waits_for_its_body_but_not_for_long() -> None:
 def test_an_answer_leaves_in_one_write(predictor: Predictor, monkeypatch: pytest.MonkeyPatch, loop: str) -> None:
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "none:none")
     one_write.install()
-    application = VersionApplication("digits", 7, predictor, SECRET)
+    application = VersionApplication(VersionService("digits", 7, predictor, SECRET))
     content = orjson.dumps(BODY)
     request = f"POST {PREFIX}/v2/models/digits/infer HTTP/1.1\r\nhost: h\r\nx-rayloop-secret: {SECRET}\r\n"
     request += f"content-length: {len(content)}\r\n\r\n"

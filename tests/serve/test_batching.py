@@ -18,6 +18,7 @@ from rayloop.serve.application import VersionApplication
 from rayloop.serve.batching import Batcher, Batching, Overloaded, joined
 from rayloop.serve.protocol.exchange import Request
 from rayloop.serve.protocol.statistics import Statistics
+from rayloop.serve.service import VersionService
 
 DEADLINE_S = 20.0
 
@@ -257,7 +258,7 @@ class Doubler:
 
 def test_an_overloaded_version_says_503_with_retry_after() -> None:
     predictor = Doubler()
-    application = VersionApplication("m", 1, predictor, "s", batching=Batching(max_queue=1))
+    application = VersionApplication(VersionService("m", 1, predictor, "s", batching=Batching(max_queue=1)))
     body = orjson.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]})
 
     async def post(method: str = "POST", path: str = "/v2/models/m/infer") -> list[Any]:

@@ -17,6 +17,7 @@ from rayloop.platform.model.signature import Columns, ColumnSpec, Signature
 from rayloop.serve.application import VersionApplication
 from rayloop.serve.protocol import decode, encode_binary
 from rayloop.serve.protocol.compression import decompressed
+from rayloop.serve.service import VersionService
 
 SECRET = "only-the-edge-knows"
 MATRIX = Signature(
@@ -66,7 +67,7 @@ class Predictor:
 
 def post(body: bytes, max_body_bytes: int = 10_000, **headers: str) -> tuple[int, dict[str, str], bytes]:
     """Call the infer route once; names of headers come with "_" for "-"."""
-    application = VersionApplication("m", 1, Predictor(), SECRET, max_body_bytes=max_body_bytes)
+    application = VersionApplication(VersionService("m", 1, Predictor(), SECRET, max_body_bytes=max_body_bytes))
     sent: list[Any] = []
 
     async def receive() -> Any:

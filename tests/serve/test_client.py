@@ -19,6 +19,7 @@ from rayloop.platform.errors import InvalidInput, RayloopError, Unavailable
 from rayloop.platform.model.signature import Columns, ColumnSpec, Signature
 from rayloop.serve.application import VersionApplication
 from rayloop.serve.client import AsyncClient, Client, EndpointError, EndpointUnavailable, Prediction, Retry
+from rayloop.serve.service import VersionService
 
 HEADERS = {"x-rayloop-secret": "s"}
 FAST = Retry(attempts=3, base_s=0.001)
@@ -51,7 +52,10 @@ class BothModels:
     """Sends a request to the one or the other version, as an edge does."""
 
     def __init__(self) -> None:
-        self.versions = [VersionApplication("m", 3, Predictor(), "s"), VersionApplication("matrix", 4, Matrix(), "s")]
+        self.versions = [
+            VersionApplication(VersionService("m", 3, Predictor(), "s")),
+            VersionApplication(VersionService("matrix", 4, Matrix(), "s")),
+        ]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.versions["/matrix" in scope["path"]](scope, receive, send)

@@ -24,6 +24,7 @@ from rayloop.platform.model.signature import ColumnSpec, Servable
 from rayloop.serve.application import VersionApplication
 from rayloop.serve.capture import Capture
 from rayloop.serve.protocol.binary import LENGTH_HEADER
+from rayloop.serve.service import VersionService
 from rayloop.serve.warm_up import Unusable, warm_up
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -94,7 +95,7 @@ def serve() -> Iterator[Callable[..., VersionApplication]]:
     opened: list[VersionApplication] = []
 
     def serve(model: Servable, capture: Capture | None = None) -> VersionApplication:
-        opened.append(VersionApplication("m", 3, model, SECRET, capture, platform="mlflow"))
+        opened.append(VersionApplication(VersionService("m", 3, model, SECRET, capture, platform="mlflow")))
         return opened[-1]
 
     yield serve

@@ -24,6 +24,7 @@ import pytest
 from rayloop.platform.model.signature import NUMPY_DTYPE, Columns, ColumnSpec, Signature
 from rayloop.serve.application import VersionApplication
 from rayloop.serve.protocol.tensor import WIRE_DTYPE
+from rayloop.serve.service import VersionService
 
 SECRET = "only-the-edge-knows"
 MATRIX = Signature(
@@ -259,7 +260,8 @@ def fuzz(num_bodies: int, seed: int) -> tuple[Counter[int], tuple[int, int]]:
     """
     chance = random.Random(seed)
     applications = [
-        (s, VersionApplication("m", 1, Predictor(s), SECRET, max_body_bytes=100_000)) for s in (MATRIX, EVERY)
+        (s, VersionApplication(VersionService("m", 1, Predictor(s), SECRET, max_body_bytes=100_000)))
+        for s in (MATRIX, EVERY)
     ]
     statuses: Counter[int] = Counter()
     early = (0, 0)

@@ -12,6 +12,7 @@ import pytest
 from rayloop.platform.model.signature import Columns, ColumnSpec, Signature
 from rayloop.serve.application import VersionApplication
 from rayloop.serve.protocol.statistics import size_class
+from rayloop.serve.service import VersionService
 
 SECRET = "only-the-edge-knows"
 JSON = {"content-type": "application/json"}
@@ -55,7 +56,7 @@ def ask(
     """Send one request; gives status, body (parsed where it is JSON) and headers."""
     application = signature_or_application
     if isinstance(application, Signature):
-        application = VersionApplication("m", 1, Predictor(application), SECRET, max_body_bytes=10_000)
+        application = VersionApplication(VersionService("m", 1, Predictor(application), SECRET, max_body_bytes=10_000))
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     sent: list[Any] = []
 
@@ -258,7 +259,7 @@ def test_malformed_csv_is_400(text: bytes) -> None:
 def test_a_failing_model_says_so_in_mlflows_words() -> None:
     predictor = Predictor(TWO)
     predictor.error = ZeroDivisionError("its secret")
-    application = VersionApplication("m", 1, predictor, SECRET)
+    application = VersionApplication(VersionService("m", 1, predictor, SECRET))
     status, answer, _ = ask(application, "POST", INVOCATIONS, {"instances": [[1, 2]]})
     assert (status, answer["error_code"]) == (500, "INTERNAL_ERROR")
     assert answer["error"] == "the model failed: ZeroDivisionError"
@@ -269,7 +270,7 @@ def test_a_failing_model_says_so_in_mlflows_words() -> None:
 
 def test_statistics_count_what_happened() -> None:
     predictor = Predictor(TWO)
-    application = VersionApplication("m", 1, predictor, SECRET, max_body_bytes=100)
+    application = VersionApplication(VersionService("m", 1, predictor, SECRET, max_body_bytes=100))
     for rows in (1, 3):
         assert ask(application, "POST", PREDICT, {"instances": [[1, 2]] * rows})[0] == 200
     assert ask(application, "POST", PREDICT, {})[0] == 400

@@ -22,6 +22,7 @@ from rayloop.platform.settings import Settings
 from rayloop.serve.application import VersionApplication
 from rayloop.serve.capture import Capture
 from rayloop.serve.protocol.arrival import Arrival, read_arrival
+from rayloop.serve.service import VersionService
 from rayloop.serve.shadow import Mirror, MirrorCounters, edge_url_of
 
 SECRET = "only-the-edge-knows"
@@ -369,7 +370,7 @@ INFER = "/v2/models/digits/infer"
 
 def test_a_version_copies_what_it_was_asked_as_it_came(edge: Edge) -> None:
     mirror = Mirror(edge.url, SECRET)
-    application = VersionApplication("digits", 7, Spoiler(), SECRET, mirror=mirror)
+    application = VersionApplication(VersionService("digits", 7, Spoiler(), SECRET, mirror=mirror))
     length = {"inference_header_content_length": str(len(HEAD))}
     prefixed = f"/__v/digits--v7{INFER}"
     status, answer = ask(application, prefixed, BINARY, **length, x_request_id="raw", x_rayloop_shadow="4,5")
@@ -394,7 +395,7 @@ def test_a_version_copies_what_it_was_asked_as_it_came(edge: Edge) -> None:
 
 def test_a_request_that_failed_is_copied_and_one_without_the_header_is_not(edge: Edge) -> None:
     mirror, predictor = Mirror(edge.url, SECRET), Spoiler()
-    application = VersionApplication("digits", 7, predictor, SECRET, mirror=mirror)
+    application = VersionApplication(VersionService("digits", 7, predictor, SECRET, mirror=mirror))
     assert ask(application, INFER, b"{", x_rayloop_shadow="4")[0] == 400
     predictor.error = RuntimeError("broken")
     assert ask(application, "/v1/models/digits:predict", b'{"instances": [[3.0]]}', x_rayloop_shadow="4")[0] == 500
@@ -408,7 +409,7 @@ def test_a_request_that_failed_is_copied_and_one_without_the_header_is_not(edge:
 
 def test_a_slow_shadow_does_not_slow_the_answer(edge: Edge) -> None:
     mirror = Mirror(edge.url, SECRET, num_lines=1, queue_requests=2)
-    application = VersionApplication("digits", 7, Spoiler(), SECRET, mirror=mirror)
+    application = VersionApplication(VersionService("digits", 7, Spoiler(), SECRET, mirror=mirror))
     edge.released.clear()
     for _ in range(20):
         assert ask(application, "/v1/models/digits:predict", b'{"instances": [[3.0]]}', x_rayloop_shadow="4")[0] == 200
@@ -421,7 +422,7 @@ def test_a_slow_shadow_does_not_slow_the_answer(edge: Edge) -> None:
 def test_statistics_tell_the_counts_of_capture_and_mirror(edge: Edge, tmp_path: Path) -> None:
     mirror = Mirror(edge.url, SECRET)
     capture = Capture("digits", 7, Spoiler.signature, str(tmp_path))
-    application = VersionApplication("digits", 7, Spoiler(), SECRET, capture, mirror=mirror)
+    application = VersionApplication(VersionService("digits", 7, Spoiler(), SECRET, capture, mirror=mirror))
     ask(application, "/v1/models/digits:predict", b'{"instances": [[3.0], [4.0]]}', x_rayloop_shadow="4")
     assert mirror.flush()
     assert capture.flush()
@@ -433,6 +434,6 @@ def test_statistics_tell_the_counts_of_capture_and_mirror(edge: Edge, tmp_path: 
         "mirror": {"mirrored": 1, "dropped": 0, "failed": 0, "queue_depth": 0},
     }
     application.close()
-    bare = VersionApplication("digits", 7, Spoiler(), SECRET)
+    bare = VersionApplication(VersionService("digits", 7, Spoiler(), SECRET))
     assert set(ask(bare, "/v2/models/digits/stats")[1]) == {"model_stats"}
     bare.close()
