@@ -38,6 +38,7 @@ class Presence:
         workspace.replicas.release(self.address, self._grpc_address)
         self._from_s = time.monotonic() + NOTICE_S
         self._listener: Listener | None = None
+        self._said: Replica | None = None
 
     def begin(self, service: VersionService) -> None:
         """Listen, and say so."""
@@ -45,13 +46,19 @@ class Presence:
         self._listener = Listener(service, self._socket)
         if self._grpc is not None:
             self._grpc.begin(service, self._listener.loop)
-        replica = Replica(self._id, service.endpoint, service.version, self.address, self._grpc_address)
-        self._workspace.replicas.add(replica)
+        self._said = Replica(self._id, service.endpoint, service.version, self.address, self._grpc_address)
+        self._workspace.replicas.add(self._said)
 
     def check(self) -> None:
-        """Raise Unavailable where the listener has died, which only a fault of ours could make it."""
+        """Say it again where it was forgotten, as Serve's controller may once not have known of this replica.
+
+        Raises Unavailable where the listener has died, which only a fault of ours could make it.
+        """
         if self._listener is None or not self._listener.is_alive:
             raise Unavailable(f"the listener on {self.address} has died")
+        said = self._said
+        if said is not None and said not in self._workspace.replicas.all():
+            self._workspace.replicas.add(said)
 
     def end(self) -> None:
         """Say that nobody listens here any more, end what is under way, and stop; blocks."""
@@ -60,6 +67,7 @@ class Presence:
             if self._grpc is not None:
                 self._grpc.close()
             return
+        self._said = None
         try:
             self._workspace.replicas.release(self.address)
             time.sleep(NOTICE_S)

@@ -9,6 +9,7 @@ import ray
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve import Application
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..cluster.environment import MAX_BODY_BYTES
 from ..platform.model.placement import Placement, place
@@ -118,7 +119,10 @@ class VersionReplica:
 
     def check_health(self) -> None:
         """What Serve asks each two seconds; a replica whose listener has died is replaced."""
-        self._presence.check()
+        try:
+            self._presence.check()
+        except SQLAlchemyError as error:  # the database is away: what the edge knows of this replica stays as it is
+            _logger.warning("the edge can't be told of this replica: %s", error)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Serve asks each second where a version scales by its load; see `autoscaling`."""

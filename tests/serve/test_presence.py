@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rayloop.platform.errors import Unavailable
 from rayloop.platform.model.signature import Columns, ColumnSpec, Signature
 from rayloop.platform.settings import Settings
 from rayloop.platform.state import Deployment
+from rayloop.platform.state.replicas import YOUNG_S
 from rayloop.platform.workspace import Workspace
 from rayloop.serve.keeper import desired_traffic, edge_settings
 from rayloop.serve.presence import Presence
@@ -76,4 +78,16 @@ def test_a_listener_that_has_died_is_named(workspace: Workspace) -> None:
     presence.end()
     with pytest.raises(Unavailable, match=presence.address):
         presence.check()
+    service.close()
+
+
+def test_what_was_forgotten_is_said_again_until_the_end(workspace: Workspace) -> None:
+    presence, service = Presence(workspace, "r1", "127.0.0.1"), VersionService("m", 1, Same(), "secret")
+    presence.begin(service)
+    said = workspace.replicas.all()
+    assert workspace.replicas.keep(set(), time.time() + YOUNG_S + 1) == 1
+    presence.check()
+    assert workspace.replicas.all() == said
+    presence.end()
+    assert workspace.replicas.all() == []
     service.close()
