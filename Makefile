@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test gpu fuzz bench faults soak check format clean
+.PHONY: install demo test live gpu fuzz bench faults soak check format clean
 
 install: $(STAMP)
 
@@ -19,6 +19,9 @@ demo: $(STAMP)  ## the whole loop on real images, from one command
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+live: $(STAMP)  ## the longer suites on a live cluster: control, gRPC, models, scaling, shadows
+	$(BIN)/python -m pytest -m live $(ARGS)
 
 gpu: $(STAMP)  ## the tests that need an NVIDIA GPU; without one they are skipped and say so
 	$(BIN)/python -m pytest -m gpu $(ARGS)

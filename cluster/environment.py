@@ -15,6 +15,9 @@ MAX_BODY_BYTES = 8 << 20  # the largest request body that is read
 # repeat: 7 µs of its time more at 96 KiB than at 40, 830 µs at 1 MiB.
 REPLAY_BODY_BYTES = 32 << 10
 
+# On which address replicas listen for the edge; without it, the one by which their node joined the cluster.
+REPLICA_HOST = "RAYLOOP_REPLICA_HOST"
+
 REQUIRED: Mapping[str, str] = {
     # Serve's HAProxy in place of its Python proxy, and replicas that it reaches directly: ten times the requests.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",

@@ -20,7 +20,7 @@ import psutil
 from ..platform.errors import Conflict, InvalidInput, NotFound, Unavailable
 from ..platform.settings import CLUSTER_FILE, Settings
 from . import processes
-from .environment import cluster_environment
+from .environment import REPLICA_HOST, cluster_environment
 from .ports import free_port, require_free_ports
 
 START_TIMEOUT_S = 90.0
@@ -132,6 +132,7 @@ class LocalCluster:
         return {
             **cluster_environment(self.settings),
             processes.MARK: self.cluster_id,
+            REPLICA_HOST: "127.0.0.1",  # Ray takes the machine's own address even where it was given loopback
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(serve["fallback"]),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(serve["stats"]),
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(serve["metrics"]),

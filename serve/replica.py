@@ -11,7 +11,7 @@ from ray import serve
 from ray.serve import Application
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..cluster.environment import MAX_BODY_BYTES
+from ..cluster.environment import MAX_BODY_BYTES, REPLICA_HOST
 from ..platform.model.placement import Placement, place
 from ..platform.model.predictor import load_predictor
 from ..platform.scaling import LoadMeter
@@ -85,7 +85,7 @@ class VersionReplica:
         workspace = Workspace(settings)
         replica_id = serve.get_replica_context().replica_id.unique_id
         grpc_body_bytes = MAX_BODY_BYTES if settings.edge_grpc_port else 0
-        presence = Presence(workspace, replica_id, _node_address(), grpc_body_bytes)
+        presence = Presence(workspace, replica_id, _listening_address(), grpc_body_bytes)
         model = load_predictor(chosen.artifact, chosen.origin["sha256"] if chosen.origin else None)
         model, faults = place(model, chosen.placement())
         for fault in faults:
@@ -135,8 +135,10 @@ class VersionReplica:
         return self._application
 
 
-def _node_address() -> str:
-    """The address by which this node joined the cluster: loopback alone on a cluster of one machine."""
+def _listening_address() -> str:
+    """Loopback on a cluster of one machine; else the address by which this node joined."""
+    if chosen := os.environ.get(REPLICA_HOST):
+        return chosen
     own = ray.get_runtime_context().get_node_id()
     return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == own)
 

@@ -23,7 +23,7 @@ from rayloop.serve.keeper import control_socket
 
 from .conftest import TOY_PROJECT, Live, running, wait_until, write_rows
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.live]
 
 NAME = "guarded"
 INFER = f"/v2/models/{NAME}/infer"

@@ -13,7 +13,7 @@ from rayloop.serve.grpc.messages import SERVICE, message
 
 from .conftest import TOY_PROJECT, Live, wait_until, write_rows
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.live]
 
 NAME = "called"
 ROW = [1.5, 1.5, 1.5, 1.5]

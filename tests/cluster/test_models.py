@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from .conftest import Live, wait_until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.live]
 
 NAME = "iris"
 

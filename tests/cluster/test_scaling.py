@@ -19,7 +19,7 @@ from rayloop.serve.versions import application_states
 
 from .conftest import TOY_PROJECT, Live, wait_until, write_rows
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.live]
 
 NAME = "scaled"
 AUTOSCALE = "{min: 0, max: 2, target_ongoing: 3, upscale_delay_s: 1, downscale_delay_s: 5, idle_to_zero_s: 6}"

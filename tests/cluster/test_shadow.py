@@ -13,7 +13,7 @@ from rayloop.platform.traffic.captured import Window, count_answers
 
 from .conftest import TOY_PROJECT, Live, wait_until, write_rows
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.live]
 
 NAME = "shadowed"
 ROWS = [[0.0, 0.0, 0.0, 0.0], [1.5, 1.5, 1.5, 1.5]]
