@@ -129,6 +129,7 @@ class _Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
+        self._is_in_head = self._has_ended_one = False
         self._reading: _Exchange | None = None
         self._open: deque[_Exchange] = deque()
         self._is_finishing = False
@@ -149,13 +150,14 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read; what is no HTTP is refused and the connection closed."""
+        self._has_ended_one = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             return  # it was answered all the same, as the last one
         except httptools.HttpParserError:
             self._refuse(400, "the request is not valid HTTP")
-        if self._reading is None:
+        if self._is_in_head and not self._has_ended_one:  # else the bytes are, or may be, those of a body
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(431, f"the head has more than the {MAX_HEAD_BYTES} bytes that are allowed")
@@ -176,6 +178,7 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._url, self._headers = b"", {}
+        self._is_in_head, self._head_bytes = True, 0
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the path."""
@@ -188,6 +191,7 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Answer by the head, or get ready for the body."""
+        self._is_in_head = False
         if self._transport is None or self._transport.is_closing():  # it was refused
             return
         headers = self._headers
@@ -198,7 +202,6 @@ class _Connection(asyncio.Protocol):
         where = path.decode("utf-8", "replace")
         opened = self._service.open(method, where, headers)
         is_last = not self._parser.should_keep_alive() or self._parser.should_upgrade()
-        self._head_bytes = 0
         self._reading = _Exchange(where, headers, read_arrival(headers), opened, bytearray(), is_last)
         if not isinstance(opened, Reply):
             length = headers.get("content-length", "")
@@ -215,6 +218,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer, or start the inference."""
+        self._has_ended_one = True
         exchange, self._reading = self._reading, None
         if exchange is None:
             return

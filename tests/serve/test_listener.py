@@ -181,6 +181,17 @@ def test_requests_sent_ahead_are_answered_in_their_order(stage: Stage) -> None:
     assert answered.count(b"HTTP/1.1 200 OK") == 3
 
 
+@pytest.mark.parametrize("rows", [10_000, 100_000])
+def test_a_body_longer_than_any_head_is_read(stage: Stage, rows: int) -> None:
+    connection = stage.connect()
+    tensor = {"name": "x", "shape": [rows], "datatype": "FP64", "data": list(range(rows))}
+    for _ in range(3):
+        connection.request("POST", PATH, orjson.dumps({"inputs": [tensor]}), HEADERS)
+        answer = connection.getresponse()
+        assert (answer.status, orjson.loads(answer.read())["outputs"][0]["data"][-1]) == (200, 2.0 * (rows - 1))
+    connection.close()
+
+
 def test_a_chunked_body_is_read(stage: Stage) -> None:
     content = body(21)
     head = (
