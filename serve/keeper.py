@@ -23,7 +23,7 @@ from .versions import application_states, replica_ids
 PERIOD_S = 0.2
 # Every change of a split is an entry of the ledger, so its newest number tells of one at once.
 GLANCE_S = 0.01
-FORGET_PERIOD_S = 5.0
+FORGET_PERIOD_S = 2.0
 DEFAULT_STICKY = Sticky("header", "x-session-id")
 
 logger = logging.getLogger(__name__)
@@ -64,12 +64,16 @@ class EdgeKeeper:
                 time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began_s)))
 
     def _forget_the_dead(self) -> None:
-        """Take out what killed replicas said of themselves; the edge has found them silent long before."""
+        """Take out what killed replicas said of themselves, which the edge has found silent long before, and drained ones.
+
+        Serve lets a replica answer for half a minute after it began to stop it, but counts none of its load any more.
+        """
         while True:
             time.sleep(FORGET_PERIOD_S)
             try:
-                living = replica_ids(application_states(self._workspace.settings))
-                self._workspace.replicas.keep(living)
+                kept, stopping = replica_ids(application_states(self._workspace.settings))
+                self._workspace.replicas.drop(stopping)
+                self._workspace.replicas.keep(kept)
             except (RayloopError, SQLAlchemyError) as error:
                 logger.debug("replicas: %s", error)  # asked again soon; nothing is forgotten meanwhile
 

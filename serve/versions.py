@@ -140,10 +140,12 @@ def application_states(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     return applications
 
 
-def replica_ids(states: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """The ids of all replicas that Serve knows, whatever it says of each."""
+def replica_ids(states: Mapping[str, Mapping[str, Any]]) -> tuple[set[str], set[str]]:
+    """The ids of the replicas that Serve keeps, and of those that it is stopping."""
     deployments = [found for state in states.values() for found in state.get("deployments", {}).values()]
-    return {str(replica["replica_id"]) for found in deployments for replica in found.get("replicas", [])}
+    replicas = [replica for found in deployments for replica in found.get("replicas", [])]
+    stopping = {str(replica["replica_id"]) for replica in replicas if replica["state"] == "STOPPING"}
+    return {str(replica["replica_id"]) for replica in replicas} - stopping, stopping
 
 
 def replicas_of(state: Mapping[str, Any]) -> Replicas:

@@ -56,6 +56,15 @@ class Replicas:
             rows = connection.execute(query).all()
         return [Replica(row.id, row.endpoint, row.version, row.address, row.grpc_address) for row in rows]
 
+    def drop(self, ids: Collection[str]) -> None:
+        """Forget the replicas of these ids."""
+        gone = replica_table.c.id.in_(sorted(ids))
+        with self._database.engine.connect() as connection:
+            if not ids or connection.execute(select(replica_table.c.id).where(gone).limit(1)).first() is None:
+                return
+        with self._database.transaction() as connection:
+            connection.execute(delete(replica_table).where(gone))
+
     def keep(self, living: Collection[str], now_s: float | None = None) -> int:
         """Forget the replicas whose id is not among the living, unless they are young; returns how many."""
         before_s = (time.time() if now_s is None else now_s) - YOUNG_S

@@ -65,6 +65,7 @@ def test_an_idle_version_goes_to_zero_and_comes_back_for_one_request_and_for_twe
     assert "scales by itself, from 0 to 2 replicas" in said
     for requests in (1, 20):
         wait_until(lambda: not pids(live), 90, "no replica while nobody asks")
+        wait_until(lambda: not listening(live), 10, "the edge forgets the replica that drains")
         assert "0/0 replicas, 0 to 2 by load" in live.run("status", cwd=project)
         began_s = time.monotonic()
         answers = asyncio.run(ask_at_once(live, requests))
@@ -93,6 +94,11 @@ def test_new_bounds_restart_nothing(live: Live, project: Path) -> None:
     wait_until(lambda: len(pids(live)) == 2, 60, "the lower bound")
     assert pids(live) & before
     assert "2 to 3 by load" in live.run("status", cwd=project)
+
+
+def listening(live: Live) -> list[str]:
+    """Where the edge asks replicas of the version itself."""
+    return [found.address for found in live.workspace.replicas.all() if found.endpoint == NAME]
 
 
 def pids(live: Live) -> set[int]:

@@ -10,7 +10,7 @@ import pytest
 from rayloop.cluster import free_port
 from rayloop.platform.settings import Settings
 from rayloop.platform.traffic import Split, Variant
-from rayloop.serve.versions import wait_for_edge
+from rayloop.serve.versions import replica_ids, wait_for_edge
 
 SPLIT = Split("digits", (Variant(3, 10_000),), revision=7)
 
@@ -58,3 +58,12 @@ def test_it_gives_up_when_the_time_is_over(edge: Callable[[list[str | None]], Se
 
 def test_without_an_edge_nobody_waits() -> None:
     assert not wait_for_edge(Settings.load({}, edge_port=free_port()), SPLIT, timeout_s=60)
+
+
+def test_replicas_that_serve_stops_are_told_apart() -> None:
+    def state(**replicas: str) -> dict[str, object]:
+        found = [{"replica_id": name, "state": said} for name, said in replicas.items()]
+        return {"deployments": {"Version": {"replicas": found}}}
+
+    states = {"m--v1": state(a="RUNNING", b="STOPPING"), "m--v2": state(c="STARTING"), "m--v3": {}}
+    assert replica_ids(states) == ({"a", "c"}, {"b"})

@@ -41,6 +41,14 @@ def test_a_replica_says_where_it_answers_grpc(replicas: Replicas) -> None:
     assert replicas.all() == [heir]
 
 
+def test_those_that_stop_are_dropped_whatever_their_age(replicas: Replicas) -> None:
+    replicas.add(FIRST)
+    replicas.add(SECOND)
+    replicas.drop(set())
+    replicas.drop({"r1", "elsewhere"})
+    assert replicas.all() == [SECOND]
+
+
 def test_the_dead_are_forgotten_and_the_young_are_not(replicas: Replicas) -> None:
     replicas.add(FIRST)
     replicas.add(SECOND)
