@@ -64,9 +64,10 @@ class EdgeKeeper:
                 time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began_s)))
 
     def _forget_the_dead(self) -> None:
-        """Take out what killed replicas said of themselves, which the edge has found silent long before, and drained ones.
+        """Take out what replicas said of themselves that were killed, or are being stopped.
 
-        Serve lets a replica answer for half a minute after it began to stop it, but counts none of its load any more.
+        The edge has found a killed one silent long before. One that drains could answer for half a minute more, but
+        Serve counts none of its load.
         """
         while True:
             time.sleep(FORGET_PERIOD_S)
