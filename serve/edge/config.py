@@ -115,7 +115,7 @@ def _limits() -> Section:
 
 def _counts() -> Section:
     counted = "http_req_cnt,http_err_cnt,http_fail_cnt"
-    return f"backend {TABLE}", [f"stick-table type string len 80 size 1k expire 24h store {counted}"]
+    return f"backend {TABLE}", [f"stick-table type string len 96 size 2k expire 24h store {counted}"]
 
 
 def _metrics(settings: EdgeSettings) -> Section:

@@ -1,4 +1,4 @@
-"""Owns how many requests each version got: reads the edge's counters, and has the edge word them for Prometheus."""
+"""Owns how many requests each version got, and as what: reads the edge's counters, and has the edge word them for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .maps import AdminSocket
 
 TABLE = "versions"
 _ENTRY = re.compile(
-    r"key=(?P<endpoint>\S+)--v(?P<version>\d+) .*"
+    r"key=(?P<endpoint>\S+)--v(?P<version>\d+)/(?P<variant>\w+) .*"
     r"http_req_cnt=(?P<requests>\d+) http_err_cnt=(?P<refused>\d+) http_fail_cnt=(?P<failed>\d+)"
 )
 # HAProxy's own exporter knows no entries of tables, and a log-format answer can hold no line ends.
@@ -27,8 +27,9 @@ core.register_service("versions", "http", function(applet)
     for _, metric in ipairs(metrics) do
         lines[#lines + 1] = "# TYPE " .. metric[2] .. " counter\\n"
         for _, name in ipairs(names) do
-            local endpoint, version = name:match("^(.+)%-%-v(%d+)$")
-            local labels = string.format('{endpoint="%s",version="%s"} ', endpoint, version)
+            local endpoint, version, variant = name:match("^(.+)%-%-v(%d+)/(%a+)$")
+            local form = '{endpoint="%s",version="%s",variant="%s"} '
+            local labels = string.format(form, endpoint, version, variant)
             lines[#lines + 1] = metric[2] .. labels .. string.format("%d\\n", entries[name][metric[1]])
         end
     end
@@ -44,10 +45,12 @@ end)
 
 @dataclass(frozen=True, slots=True, order=True)
 class VersionCount:
-    """What the edge sent to one version since the edge's process started; forgotten after a day without requests."""
+    """What the edge sent to a version as a variant since its process started; forgotten after a day without any."""
 
     endpoint: str
     version: int
+    variant: str
+    """`split`, `pinned` or `shadow`."""
     requests: int
     refused: int
     """Answers with a status of 400-499."""
@@ -59,6 +62,11 @@ def read_counts(admin: AdminSocket) -> list[VersionCount]:
     """Ask a running edge that counts; raises Unavailable where it does not answer."""
     found = _ENTRY.finditer(admin.ask(f"show table {TABLE}"))
     return sorted(
-        VersionCount(match["endpoint"], *(int(match[name]) for name in ("version", "requests", "refused", "failed")))
+        VersionCount(
+            match["endpoint"],
+            int(match["version"]),
+            match["variant"],
+            *(int(match[name]) for name in ("requests", "refused", "failed")),
+        )
         for match in found
     )

@@ -188,9 +188,10 @@ def tell_the_replica(settings: EdgeSettings) -> list[str]:
         f"http-request set-header x-rayloop-secret {settings.secret}",
         "http-request set-header x-rayloop-endpoint %[var(txn.model)]",
         "http-request set-header x-rayloop-version %[var(txn.version)]",
-        "http-request set-header x-rayloop-variant pinned if { var(txn.pinned) -m found }",
-        "http-request set-header x-rayloop-variant split unless { var(txn.pinned) -m found }",
-        f"http-request set-header x-rayloop-variant {SHADOW_VARIANT} if {IS_COPY}",
+        "http-request set-var(txn.variant) str(split)",
+        "http-request set-var(txn.variant) str(pinned) if { var(txn.pinned) -m found }",
+        f"http-request set-var(txn.variant) str({SHADOW_VARIANT}) if {IS_COPY}",
+        "http-request set-header x-rayloop-variant %[var(txn.variant)]",
         *name_the_shadows(),
         "http-request set-header x-rayloop-propensity %[var(txn.pick),field(3,:)]",
         f"http-request set-header x-rayloop-bucket %[var(txn.bucket)] if {bucket}",
@@ -198,7 +199,14 @@ def tell_the_replica(settings: EdgeSettings) -> list[str]:
         "http-request set-header x-rayloop-client %[var(txn.client)] if { var(txn.client) -m found }",
         "http-request set-header x-request-id %[var(txn.request_id)]",
         "http-request set-var-fmt(txn.app) %[var(txn.model)]--v%[var(txn.version)]",
-        *([f"http-request track-sc1 var(txn.app) table {TABLE} if !{IS_COPY}"] if settings.metrics_port else []),
+        *(_count() if settings.metrics_port else []),
+    ]
+
+
+def _count() -> list[str]:
+    return [
+        "http-request set-var-fmt(txn.counted) %[var(txn.app)]/%[var(txn.variant)]",
+        f"http-request track-sc1 var(txn.counted) table {TABLE}",
     ]
 
 

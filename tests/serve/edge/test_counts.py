@@ -14,17 +14,17 @@ DESIRED = Traffic((Split.parse("digits", ["3=100"], revision=7),), {"digits": (3
 
 TEXT = """\
 # TYPE rayloop_edge_requests_total counter
-rayloop_edge_requests_total{endpoint="a.b--c",version="1"} 1
-rayloop_edge_requests_total{endpoint="digits",version="3"} 6
-rayloop_edge_requests_total{endpoint="digits",version="4"} 1
+rayloop_edge_requests_total{endpoint="a.b--c",version="1",variant="pinned"} 1
+rayloop_edge_requests_total{endpoint="digits",version="3",variant="split"} 6
+rayloop_edge_requests_total{endpoint="digits",version="4",variant="pinned"} 1
 # TYPE rayloop_edge_client_errors_total counter
-rayloop_edge_client_errors_total{endpoint="a.b--c",version="1"} 0
-rayloop_edge_client_errors_total{endpoint="digits",version="3"} 2
-rayloop_edge_client_errors_total{endpoint="digits",version="4"} 0
+rayloop_edge_client_errors_total{endpoint="a.b--c",version="1",variant="pinned"} 0
+rayloop_edge_client_errors_total{endpoint="digits",version="3",variant="split"} 2
+rayloop_edge_client_errors_total{endpoint="digits",version="4",variant="pinned"} 0
 # TYPE rayloop_edge_server_errors_total counter
-rayloop_edge_server_errors_total{endpoint="a.b--c",version="1"} 0
-rayloop_edge_server_errors_total{endpoint="digits",version="3"} 2
-rayloop_edge_server_errors_total{endpoint="digits",version="4"} 0
+rayloop_edge_server_errors_total{endpoint="a.b--c",version="1",variant="pinned"} 0
+rayloop_edge_server_errors_total{endpoint="digits",version="3",variant="split"} 2
+rayloop_edge_server_errors_total{endpoint="digits",version="4",variant="pinned"} 0
 """
 
 
@@ -45,16 +45,16 @@ def test_requests_and_errors_are_counted_for_each_version(stage, free_port):
     client.ask("/v2/models/a.b--c/versions/1")
     client.ask("/v2/models/dogs")
     expected = (
-        VersionCount("a.b--c", 1, 1, 0, 0),
-        VersionCount("digits", 3, 6, 2, 2),
-        VersionCount("digits", 4, 1, 0, 0),
+        VersionCount("a.b--c", 1, "pinned", 1, 0, 0),
+        VersionCount("digits", 3, "split", 6, 2, 2),
+        VersionCount("digits", 4, "pinned", 1, 0, 0),
     )
     assert tuple(read_counts(AdminSocket(settings.admin_socket))) == expected
     page = httpx.get(f"http://127.0.0.1:{free_port}/versions")
     assert page.text == TEXT
     assert page.headers["content-type"].startswith("text/plain")
     client.ask("/v2/models/digits/infer")
-    assert '"3"} 7\n' in httpx.get(page.url).text
+    assert '"3",variant="split"} 7\n' in httpx.get(page.url).text
 
 
 def test_the_metrics_page_is_haproxy_s_own_and_not_on_the_edge(stage, free_port):
@@ -102,4 +102,4 @@ def test_a_page_of_many_versions_is_whole(stage, free_port):
         client.ask(f"/v2/models/{name}/versions/1")
     text = httpx.get(f"http://127.0.0.1:{free_port}/versions").text
     assert text.count("\n") == 3 * 601
-    assert text.endswith(f'{{endpoint="e599-{"x" * 50}",version="1"}} 0\n')
+    assert text.endswith(f'{{endpoint="e599-{"x" * 50}",version="1",variant="pinned"}} 0\n')

@@ -133,11 +133,11 @@ def test_a_copy_for_a_version_that_is_gone_is_404(client):
     assert (answer.status, answer.json["error"]) == (404, 'version "9" of model "digits" is not served here')
 
 
-def test_copies_are_not_counted_as_requests_of_clients(stage):
+def test_copies_are_counted_apart_from_the_requests_of_clients(stage):
     edge, settings = stage.edge(stage.settings(metrics_port=free_port()))
     edge.step(Traffic((split_with(Shadow(4, 10_000)),), VERSIONS))
     client = stage.client(settings)
     client.ask(INFER, "POST", COPY | {"x-rayloop-version": "4"}, b"{}")
     client.ask("/v2/models/digits/versions/4/infer", "POST", {}, b"{}")
-    counted = {(found.version, found.requests) for found in read_counts(AdminSocket(settings.admin_socket))}
-    assert counted == {(4, 1)}
+    found = read_counts(AdminSocket(settings.admin_socket))
+    assert {(count.version, count.variant, count.requests) for count in found} == {(4, "shadow", 1), (4, "pinned", 1)}
