@@ -1,4 +1,4 @@
-"""Owns how many requests each version got, and as what: reads the counters, and has the edge word them for Prometheus."""
+"""Owns how many requests each version got, and as what; has the edge word its counters for Prometheus."""
 
 from __future__ import annotations
 
