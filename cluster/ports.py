@@ -10,14 +10,19 @@ import psutil
 
 from ..platform.errors import Conflict
 
+# Ports that this process has given out, or was told of: whoever is to listen there may not have begun to.
+_spoken_for: set[int] = set()
+
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody listens on now, below those that the system gives to outgoing connections.
 
-    One of those may be taken between the question and the server's start, and was.
+    One of those may be taken between the question and the server's start, and was. No port is given twice, nor one
+    that `require_free_ports` was asked about.
     """
-    while not is_free(host, port := 20_000 + secrets.randbelow(9_000)):
+    while (port := 20_000 + secrets.randbelow(9_000)) in _spoken_for or not is_free(host, port):
         pass
+    _spoken_for.add(port)
     return port
 
 
@@ -41,6 +46,7 @@ def require_free_ports(host: str, ports: Mapping[str, int]) -> None:
         taken[port] = name
         if not is_free(host, port):
             raise Conflict(f"port {port} ({name}) is in use{_holder(port)}: set {name} to another port")
+    _spoken_for.update(taken)
 
 
 def _holder(port: int) -> str:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from rayloop.cluster import ports
 from rayloop.cluster.ports import free_port, is_free, require_free_ports
 from rayloop.platform.errors import Conflict
 
@@ -62,3 +63,13 @@ def test_one_port_for_two_settings_is_refused() -> None:
     port = free_port()
     with pytest.raises(Conflict, match=f"^RAYLOOP_EDGE_PORT and RAYLOOP_MLFLOW_PORT are both {port}"):
         require_free_ports(HOST, {"RAYLOOP_EDGE_PORT": port, "RAYLOOP_MLFLOW_PORT": port})
+
+
+def test_no_port_is_given_twice_nor_one_that_a_setting_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_spoken_for", set())
+    drawn = iter([5, 5, 6, 7, 8])
+    monkeypatch.setattr(ports.secrets, "randbelow", lambda _: next(drawn))
+    monkeypatch.setattr(ports, "is_free", lambda _host, _port: True)
+    assert [ports.free_port(), ports.free_port()] == [20_005, 20_006]
+    ports.require_free_ports("127.0.0.1", {"RAYLOOP_EDGE_PORT": 20_007})
+    assert ports.free_port() == 20_008
