@@ -20,7 +20,7 @@ from ..platform.model.schema import Schema
 from ..platform.project import Project
 from ..platform.settings import Settings
 from ..platform.state import Deployment
-from ..platform.stats import DriftLimits, DriftReport, Profile, compare, profile_table
+from ..platform.stats import DriftLimits, DriftReport, Profile, compare, profile_table, read_profile, write_profile
 from ..platform.traffic import capture_schema as names
 from ..platform.traffic.captured import Window, capture_files, is_live
 from ..platform.workspace import Workspace
@@ -67,11 +67,11 @@ def profile_files(store: str, paths: Sequence[str], schema: Schema, reference: P
     num_gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
     profile_unit = ray.remote(num_cpus=1, num_gpus=num_gpus, max_retries=3)(_profile_unit)
     merge = ray.remote(num_cpus=0.5)(_merge)
-    shared = ray.put((store, schema.to_dict(), reference.to_json(), window))
+    shared = ray.put((store, schema.to_dict(), write_profile(reference), window))
     refs = [profile_unit.remote(shared, unit) for unit in _units(Store(store), paths)]
     while len(refs) > 1:
         refs = [merge.remote(*refs[first : first + FAN_IN]) for first in range(0, len(refs), FAN_IN)]
-    return Profile.from_json(ray.get(refs[0]))
+    return read_profile(ray.get(refs[0]))
 
 
 def _units(store: Store, paths: Sequence[str]) -> list[list[tuple[str, list[int]]]]:
@@ -95,7 +95,7 @@ def _units(store: Store, paths: Sequence[str]) -> list[list[tuple[str, list[int]
 def _profile_unit(shared: tuple[str, dict[str, Any], bytes, Window], unit: list[tuple[str, list[int]]]) -> bytes:
     root, schema_values, reference_json, window = shared
     store, schema = Store(root), Schema.from_dict(schema_values)
-    reference = Profile.from_json(reference_json)
+    reference = read_profile(reference_json)
     columns = [*reference.binnings, names.TIME, names.VARIANT]
     profile = Profile.empty(reference.binnings)
     for path, groups in unit:
@@ -105,11 +105,11 @@ def _profile_unit(shared: tuple[str, dict[str, Any], bytes, Window], unit: list[
                 kept = pc.and_(window.holds(table.column(names.TIME)), is_live(table.column(names.VARIANT)))
                 rows = monitored_capture(schema, table.filter(kept))
                 profile = profile.merge(profile_table(rows, reference.binnings))
-    return profile.to_json()
+    return write_profile(profile)
 
 
 def _merge(*profiles: bytes) -> bytes:
-    return Profile.merge_all([Profile.from_json(profile) for profile in profiles]).to_json()
+    return write_profile(Profile.merge_all([read_profile(profile) for profile in profiles]))
 
 
 def _version_to_judge(workspace: Workspace, endpoint: str, version: int | None) -> Deployment:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..errors import InvalidInput, NotFound
-from ..stats import Profile
+from ..stats import Profile, read_profile, write_profile
 from .schema import Schema, canonical_json
 from .signature import NUMPY_DTYPE, Columns, ExampleSource, Signature
 from .task import Task, find_task
@@ -29,7 +29,7 @@ FORMAT = 1
 MODEL_FILE, WEIGHTS_FILE, PROFILE_FILE, CODE_FOLDER = (
     "model.json",
     "model.safetensors",
-    "profile.json",
+    "profile.parquet",
     "code",
 )
 
@@ -88,7 +88,7 @@ def save_artifact(
     # Copies: safetensors refuses tensors that share memory, as tied weights do.
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     save_file(weights, str(folder / WEIGHTS_FILE))
-    (folder / PROFILE_FILE).write_bytes(profile.to_json())
+    (folder / PROFILE_FILE).write_bytes(write_profile(profile))
     if code_from is not None and use != "tabular":
         # The whole of the project's own modules: a task may import its neighbours.
         ignored = shutil.ignore_patterns("__pycache__", ".*", "*.parquet", "*.csv")
@@ -138,7 +138,7 @@ def load_profile(source: str) -> Profile:
         path = _local(source, Path(scratch)) / PROFILE_FILE
         if not path.exists():
             raise NotFound(f"no {PROFILE_FILE} at {source}")
-        return Profile.from_json(path.read_bytes())
+        return read_profile(path.read_bytes())
 
 
 def load_schema(source: str) -> Schema:

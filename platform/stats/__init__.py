@@ -1,12 +1,24 @@
 """Owns mergeable profiles of tables and the drift statistics of two profiles; starts no process.
 
+profiling.py     the plain call: profile(data, like=reference)
+tables.py        pandas, Arrow, Polars, NumPy, CuPy, torch as columns
+columns.py       an Arrow column as numbers, texts or vectors
+binning.py       the bins of a column, and the order of their slots
+fitting.py       the bins made from the reference
+profiles.py      statistics of a table's columns, which add
+profile_file.py  their Parquet file
+scan.py          the pass over a table, on all cores
+tally.py         what is counted of one column, batch after batch
+fused.py         the compiled pass over numbers on a CPU
+grid.py          the look-up grid by which it finds a bin
+device.py        the same counts on any array module, and a CUDA kernel
+histogram.py     counting by sorting, on any array module
 arrays.py        NumPy or CuPy
-columns.py       an Arrow column as numbers or strings
-binning.py       the bins of a column, made from the reference
-histogram.py     the counting kernel, on any array module
+cores.py         processors to use
 moments.py       count, range, mean and spread, which add
-profile.py       statistics of a table's columns, which add
-scan.py          the one pass from a table to its profile
+distinct.py      about how many values differ, which adds
+frequent.py      the most frequent texts, which add
+embedding.py     a column of vectors: its mean, its random features
 groups.py        coarse groups of bins for PSI and KL
 distance.py      how far two histograms lie apart
 significance.py  how likely that is by chance
@@ -16,17 +28,24 @@ report.py        what the comparison says
 """
 
 from .arrays import array_module, to_host
-from .binning import Binning, fit_binnings
+from .binning import Basis, Binning
 from .columns import kind_of
+from .device import profile_array
 from .distance import jensen_shannon, kl_divergence, ks_statistic, psi, total_variation
+from .distinct import DistinctSketch
 from .drift import DriftLimits, compare
+from .embedding import VectorSums
 from .estimate import Estimate, estimate_mean, estimate_share, student_t
+from .fitting import fit_binning, fit_binnings
+from .frequent import FrequentTexts
 from .groups import coarse_groups, fine_groups, in_groups
 from .histogram import counts_in_bins, edges_like
 from .moments import Moments
-from .profile import ColumnProfile, Profile
+from .profile_file import read_profile, write_profile
+from .profiles import ColumnProfile, Profile
+from .profiling import profile
 from .report import ColumnDrift, DriftReport
-from .scan import categorical_profile, numeric_profile, profile_table
+from .scan import TableTally, misfit, profile_table
 from .significance import (
     ChiSquare,
     benjamini_hochberg,
@@ -39,18 +58,22 @@ from .significance import (
 )
 
 __all__ = [
+    "Basis",
     "Binning",
     "ChiSquare",
     "ColumnDrift",
     "ColumnProfile",
+    "DistinctSketch",
     "DriftLimits",
     "DriftReport",
     "Estimate",
+    "FrequentTexts",
     "Moments",
     "Profile",
+    "TableTally",
+    "VectorSums",
     "array_module",
     "benjamini_hochberg",
-    "categorical_profile",
     "chi_square",
     "chi_square_p_value",
     "coarse_groups",
@@ -60,6 +83,7 @@ __all__ = [
     "estimate_mean",
     "estimate_share",
     "fine_groups",
+    "fit_binning",
     "fit_binnings",
     "homogeneity_p_value",
     "hypergeometric_p_value",
@@ -69,11 +93,15 @@ __all__ = [
     "kl_divergence",
     "ks_p_value",
     "ks_statistic",
-    "numeric_profile",
+    "misfit",
+    "profile",
+    "profile_array",
     "profile_table",
     "psi",
+    "read_profile",
     "smallest_ks",
     "student_t",
     "to_host",
     "total_variation",
+    "write_profile",
 ]

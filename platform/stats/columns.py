@@ -1,29 +1,21 @@
-"""Owns how an Arrow column becomes plain numbers or strings; knows nothing of bins or counts."""
+"""Owns how an Arrow column becomes plain numbers, texts or vectors; knows nothing of bins or counts."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..errors import InvalidInput
 
-Kind = Literal["numeric", "categorical"]
+Kind = Literal["numeric", "timestamp", "boolean", "categorical", "embedding"]
+
+Type = Literal["integral", "fractional", "boolean", "string", "timestamp", "zoned timestamp", "duration", "vector"]
+"""What a column's values are, whatever their width: a column of one kind may change its type."""
 
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
-
-
-def _is_date(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_date(kind))
-
-
-def _has_unit(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_timestamp(kind) or pa.types.is_duration(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -31,19 +23,59 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
-def kind_of(arrow_type: pa.DataType) -> Kind | None:
-    """Say how a column of this Arrow type is binned; None for a type that has no binning.
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
-    Integers, floats, decimals, timestamps, dates and durations are numeric; strings, booleans and
-    dictionaries of anything that is numeric or a string are categorical.
+
+def _is_number(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+
+def type_of(arrow_type: pa.DataType) -> Type | None:
+    """Say what the values of an Arrow type are; None for one that cannot be profiled, such as binary.
+
+    A dictionary is of strings, whatever it holds: someone named its values as categories.
     """
-    if _is_numeric(arrow_type) or _is_date(arrow_type) or _has_unit(arrow_type):
-        return "numeric"
-    if _is_text(arrow_type) or pa.types.is_boolean(arrow_type):
-        return "categorical"
-    if pa.types.is_dictionary(arrow_type) and kind_of(arrow_type.value_type) is not None:
-        return "categorical"
+    types = pa.types
+    if types.is_integer(arrow_type):
+        return "integral"
+    if types.is_floating(arrow_type) or types.is_decimal(arrow_type):
+        return "fractional"
+    if types.is_boolean(arrow_type):
+        return "boolean"
+    if types.is_timestamp(arrow_type):
+        return "timestamp" if arrow_type.tz is None else "zoned timestamp"
+    if types.is_date(arrow_type):
+        return "timestamp"
+    if types.is_duration(arrow_type):
+        return "duration"
+    if _is_text(arrow_type):
+        return "string"
+    if types.is_dictionary(arrow_type) and type_of(arrow_type.value_type) not in (None, "vector"):
+        return "string"
+    if _is_list(arrow_type) and _is_number(arrow_type.value_type):
+        return "vector"
     return None
+
+
+KIND_OF: dict[Type, Kind] = {
+    "integral": "numeric",
+    "fractional": "numeric",
+    "duration": "numeric",
+    "timestamp": "timestamp",
+    "zoned timestamp": "timestamp",
+    "boolean": "boolean",
+    "string": "categorical",
+    "vector": "embedding",
+}
+
+
+def kind_of(arrow_type: pa.DataType) -> Kind | None:
+    """Say how a column of this Arrow type is binned; None for a type that has no bins."""
+    found = type_of(arrow_type)
+    return None if found is None else KIND_OF[found]
 
 
 def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
@@ -55,23 +87,42 @@ def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
     return table.column(indices[0])
 
 
-def numeric_values(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
-    """Return the values that are not null as float32 or float64; times in seconds (since 1970 for instants).
+def numeric_values(column: pa.Array) -> NDArray[Any]:
+    """Return all values as float32 or float64; times in seconds (since 1970 for instants). Nulls hold anything.
 
     float32 where it holds every value of the type exactly, else float64; integers beyond 2**53 are rounded.
     """
-    column = column.drop_null()
-    if _is_date(column.type):
+    kind = column.type
+    if pa.types.is_date(kind):
         column = column.cast(pa.timestamp("ms"))
-    if _has_unit(column.type):
-        units = UNITS_PER_SECOND[column.type.unit]
-        return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.float64) / units
-    is_narrow = pa.types.is_float16(column.type) or (pa.types.is_integer(column.type) and column.type.bit_width <= 16)
-    if is_narrow:
-        column = column.cast(pa.float32())
-    elif not pa.types.is_floating(column.type):
+        kind = column.type
+    if pa.types.is_decimal(kind):
         column = column.cast(pa.float64(), safe=False)
-    return np.asarray(column.to_numpy())
+        kind = column.type
+    is_time = pa.types.is_timestamp(kind) or pa.types.is_duration(kind)
+    raw_N = _raw(column.view(pa.int64()) if is_time else column)
+    if is_time:
+        return np.asarray(raw_N, dtype=np.float64) / UNITS_PER_SECOND[kind.unit]
+    is_narrow = raw_N.dtype == np.float16 or (raw_N.dtype.kind in "iu" and raw_N.dtype.itemsize <= 2)
+    if is_narrow:
+        return raw_N.astype(np.float32)
+    return raw_N if raw_N.dtype.kind == "f" else raw_N.astype(np.float64)
+
+
+def _raw(column: pa.Array) -> NDArray[Any]:
+    """The values' memory as it is, without a copy."""
+    dtype = np.dtype(column.type.to_pandas_dtype())
+    buffer = column.buffers()[1]
+    if buffer is None or not len(column):
+        return np.zeros(len(column), dtype=dtype)
+    return np.frombuffer(buffer, dtype=dtype, count=len(column), offset=column.offset * dtype.itemsize)
+
+
+def is_valid(column: pa.Array) -> NDArray[np.bool_] | None:
+    """Which values are not null; None where none is null."""
+    if not column.null_count:
+        return None
+    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 def category_values(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -79,3 +130,27 @@ def category_values(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.Chunked
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column.cast(pa.large_string())
+
+
+def vectors(column: pa.Array, width: int | None = None) -> NDArray[np.float64]:
+    """Return the lists that are not null as a matrix (rows, width).
+
+    Raises `InvalidInput` where they have not one width, or not the one that is asked for.
+    """
+    column = column.drop_null()
+    if not len(column):
+        return np.empty((0, width or 0))
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    found = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    wanted = int(found[0]) if width is None else width
+    if (found != wanted).any():
+        odd = int(found[found != wanted][0])
+        raise InvalidInput(f"a vector has {odd} numbers, but every vector of its column must have {wanted}")
+    return np.asarray(flat, dtype=np.float64).reshape(len(column), wanted)
+
+
+def pieces(column: pa.ChunkedArray, num_rows: int) -> Iterator[pa.Array]:
+    """Parts of a column of at most so many rows each, in order, without a copy."""
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), num_rows):
+            yield chunk.slice(start, num_rows)

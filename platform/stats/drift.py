@@ -7,7 +7,7 @@ from ..errors import InvalidInput
 from .columns import Kind
 from .distance import kl_divergence, ks_statistic, psi
 from .groups import coarse_groups, fine_groups, in_groups
-from .profile import ColumnProfile, Profile
+from .profiles import ColumnProfile, Profile
 from .report import ColumnDrift, DriftReport, Verdict
 from .significance import benjamini_hochberg, homogeneity_p_value, ks_p_value, smallest_ks
 
@@ -50,7 +50,7 @@ class _Difference:
 
 
 def _missing(profile: ColumnProfile) -> tuple[int, int, int]:
-    return sum(profile.value_counts), profile.nulls, profile.nans
+    return profile.values, profile.nulls, profile.nans
 
 
 def _difference(reference: ColumnProfile, current: ColumnProfile) -> _Difference:
@@ -60,13 +60,13 @@ def _difference(reference: ColumnProfile, current: ColumnProfile) -> _Difference
     groups = coarse_groups(binning, reference.counts)
     ref_G, cur_G = in_groups(reference.counts, groups), in_groups(current.counts, groups)
     effects = psi(ref_G, cur_G), kl_divergence(ref_G, cur_G)
-    if binning.kind == "categorical":
+    if not binning.is_ordered:
         groups = fine_groups(binning, reference.counts)
         p_value = homogeneity_p_value(in_groups(reference.counts, groups), in_groups(current.counts, groups))
         return _Difference(binning.kind, *effects, None, 1.0 if p_value is None else p_value)
     # KS leaves nulls and NaN out, so a column that loses its values needs a test of its own.
     of_missing, of_values, ks = homogeneity_p_value(_missing(reference), _missing(current)), None, None
-    num_reference, num_current = sum(reference.value_counts), sum(current.value_counts)
+    num_reference, num_current = reference.values, current.values
     if num_reference and num_current:
         ks = ks_statistic(reference.value_counts, current.value_counts)
         of_values = ks_p_value(ks, num_reference, num_current)

@@ -4,10 +4,8 @@ Over 256 fine bins these measure mostly noise: their expected value under no cha
 (bins - 1) * (1/reference + 1/current rows). Groups keep that small and still see every special slot.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .binning import Binning
 
@@ -35,32 +33,32 @@ def _by_mass(counts_B: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
 
 
 def _rare_with_other(binning: Binning, counts_S: NDArray[np.int64], group_S: NDArray[np.int64]) -> NDArray[np.int64]:
-    if binning.kind == "numeric":
+    if binning.is_ordered:
         return group_S
     other = binning.num_bins
     is_rare_S = (counts_S < MIN_CATEGORY_ROWS) & (np.arange(len(counts_S)) < other)
     return np.where(is_rare_S, group_S[other], group_S)
 
 
-def fine_groups(binning: Binning, reference_S: Sequence[int]) -> NDArray[np.int64]:
+def fine_groups(binning: Binning, reference_S: ArrayLike) -> NDArray[np.int64]:
     """Give each slot its group for a test, shape (S,): each alone, but rare categories go with other.
 
     A reference of many rare categories has not seen them all, so a window holds unseen ones without any
     change: the rows of the rare estimate how many. Source: Good (1953), on the frequencies of species.
     """
-    group_S = np.arange(len(reference_S), dtype=np.int64)
+    group_S = np.arange(len(np.asarray(reference_S)), dtype=np.int64)
     return _dense(_rare_with_other(binning, np.asarray(reference_S, dtype=np.int64), group_S))
 
 
-def coarse_groups(binning: Binning, reference_S: Sequence[int]) -> NDArray[np.int64]:
+def coarse_groups(binning: Binning, reference_S: ArrayLike) -> NDArray[np.int64]:
     """Give each slot its group, shape (S,): bins by the reference's deciles, special slots each alone.
 
     Categories keep their own group while they are at most MAX_OWN_CATEGORIES, or among the most frequent;
     rare ones go with other, as in `fine_groups`.
     """
     counts_S = np.asarray(reference_S, dtype=np.int64)
-    first = 1 if binning.kind == "numeric" else MAX_OWN_CATEGORIES
-    end = first + binning.num_bins if binning.kind == "numeric" else binning.num_bins
+    first = binning.first_bin if binning.is_ordered else MAX_OWN_CATEGORIES
+    end = first + binning.num_bins if binning.is_ordered else binning.num_bins
     group_S = np.arange(len(counts_S), dtype=np.int64)
     if end > first:
         group_S[first:end] = first + _by_mass(counts_S[first:end], QUANTILE_GROUPS)
@@ -68,7 +66,7 @@ def coarse_groups(binning: Binning, reference_S: Sequence[int]) -> NDArray[np.in
     return _dense(_rare_with_other(binning, counts_S, group_S))
 
 
-def in_groups(counts_S: Sequence[int], group_S: NDArray[np.int64]) -> NDArray[np.int64]:
+def in_groups(counts_S: ArrayLike, group_S: NDArray[np.int64]) -> NDArray[np.int64]:
     """Add the counts of each group; int64, shape (G,)."""
     sums_G = np.zeros(int(group_S.max()) + 1, dtype=np.int64)
     np.add.at(sums_G, group_S, np.asarray(counts_S, dtype=np.int64))

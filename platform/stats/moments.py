@@ -45,8 +45,16 @@ class Moments:
             mean = float(xp.mean(wide_N))
             centred_N = wide_N - mean
             m2 = float(xp.sum(centred_N * centred_N))
+        return cls.of_sums(values_N.shape[0], low, high, mean, m2)
+
+    @classmethod
+    def of_sums(cls, count: int, low: float, high: float, mean: float, m2: float) -> "Moments":
+        """Take what was summed elsewhere; what is not finite is None."""
+        if not count:
+            return cls()
         # -0.0 + 0.0 is 0.0: the sign of zero must not hang on the order of the rows.
-        return cls(values_N.shape[0], low + 0.0, high + 0.0, _finite(mean), _finite(m2))
+        finite_mean = _finite(mean)
+        return cls(count, low + 0.0, high + 0.0, finite_mean, None if finite_mean is None else _finite(m2))
 
     def merge(self, other: "Moments") -> "Moments":
         """Add two disjoint sets of numbers; exact in count and range, mean and m2 to rounding.

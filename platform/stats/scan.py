@@ -1,89 +1,122 @@
-"""Owns the one pass over a table that makes its profile; fits no bins, judges nothing, reads no file."""
+"""Owns the pass over a table that makes its profile, on all cores; fits no bins, judges nothing, reads no file."""
 
-from collections.abc import Iterable, Mapping
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from array_api_compat import array_namespace
 
 from ..errors import InvalidInput
-from .arrays import Array, Prefer, array_module, to_host
+from .arrays import Prefer, array_module
 from .binning import Binning
-from .columns import category_values, column_of, kind_of, numeric_values
-from .histogram import counts_in_bins, edges_like
-from .moments import Moments
-from .profile import ColumnProfile, Profile
+from .columns import KIND_OF, Kind, column_of, pieces, type_of
+from .cores import num_threads
+from .profiles import ColumnProfile, Profile
+from .tally import Tally, make_tally
 
-# N = rows, B = slots
+BATCH_ROWS = 131_072
+"""Rows counted at a time; what must be converted first then stays in the cache."""
+DEVICE_BATCH_ROWS = 1 << 23
+PART_ROWS = 1 << 20
+"""Rows of one column that one thread takes."""
 
-HOST_BATCH_ROWS = 131_072
-"""Rows sorted at a time; 1 MiB of float64 stays in the cache."""
-DEVICE_BATCH_ROWS = 8_388_608
-
-FITTING_TYPES = {"numeric": "a number or a time", "categorical": "a string, a boolean or a dictionary"}
-
-
-def numeric_profile(values_N: Array, binning: Binning, nulls: int = 0) -> ColumnProfile:
-    """Profile float values of any array module; integers are the same on each, moments to rounding."""
-    xp = array_namespace(values_N)
-    nans = infs = 0
-    finite_N, is_finite_N = values_N, xp.isfinite(values_N)
-    if not bool(xp.all(is_finite_N)):
-        finite_N, is_nan_N = values_N[is_finite_N], xp.isnan(values_N)
-        nans = int(xp.count_nonzero(is_nan_N))
-        infs = values_N.shape[0] - finite_N.shape[0] - nans
-        values_N = values_N[~is_nan_N]
-    counts_B = to_host(counts_in_bins(values_N, edges_like(binning.edges, values_N)))
-    return ColumnProfile(binning, (*counts_B.tolist(), nulls, nans), infs, Moments.of(finite_N))
+FITTING: dict[Kind, str] = {
+    "numeric": "a number or a duration",
+    "timestamp": "a time",
+    "boolean": "a boolean",
+    "categorical": "a string or a dictionary",
+    "embedding": "a list of numbers",
+}
 
 
-def categorical_profile(column: pa.Array, binning: Binning) -> ColumnProfile:
-    """Profile a column of strings, booleans or a dictionary; unseen categories count as other."""
-    text = category_values(column)
-    known = pa.array(binning.categories, pa.large_string())
-    slots_N = pc.index_in(text.drop_null(), value_set=known).fill_null(len(known)).to_numpy()
-    counts_B = np.bincount(slots_N, minlength=len(known) + 1)
-    return ColumnProfile(binning, (*counts_B.tolist(), text.null_count))
+def misfit(found: pa.DataType, binning: Binning) -> str | None:
+    """Say why a column of this type can't be counted on the bins; None where it can. Type null fits any."""
+    if pa.types.is_null(found):
+        return None
+    type_ = type_of(found)
+    if type_ is None or KIND_OF[type_] != binning.kind:
+        return f"is {found}, but its {binning.kind} bins need {FITTING[binning.kind]}"
+    if binning.kind == "timestamp" and type_ != binning.type and not pa.types.is_date(found):
+        wanted = "a time zone" if binning.type == "zoned timestamp" else "no time zone"
+        return f"is {found}, but the times of its reference have {wanted}"
+    return None
 
 
-def _check_type(name: str, found: pa.DataType, binning: Binning) -> None:
-    if not pa.types.is_null(found) and kind_of(found) != binning.kind:
-        rule = f"its {binning.kind} bins need {FITTING_TYPES[binning.kind]}"
-        raise InvalidInput(f"column {name!r} is {found}, but {rule}")
+class TableTally:
+    """Counts tables on the same bins, from any number of threads at once."""
+
+    def __init__(self, binnings: Mapping[str, Binning], prefer: Prefer = "cpu") -> None:
+        self._binnings = dict(binnings)
+        self._xp = array_module(prefer)
+        self._batch_rows = BATCH_ROWS if self._xp is np else DEVICE_BATCH_ROWS
+        # A column has more than one tally only where two threads were at it at once.
+        self._tallies: dict[str, deque[Tally]] = {name: deque() for name in binnings}
+
+    def add_column(self, name: str, column: pa.ChunkedArray) -> None:
+        """Count rows of one column; raises `InvalidInput` for a type that does not fit."""
+        binning = self._binnings[name]
+        if reason := misfit(column.type, binning):
+            raise InvalidInput(f"column {name!r} {reason}")
+        if pa.types.is_null(column.type):
+            column = column.cast(_empty_type(binning))
+        try:
+            tally = self._tallies[name].pop()
+        except IndexError:
+            tally = make_tally(binning, self._xp)
+        try:
+            for piece in pieces(column, self._batch_rows):
+                tally.add(piece)
+        except InvalidInput as error:
+            raise InvalidInput(f"column {name!r}: {error}") from None
+        finally:
+            self._tallies[name].append(tally)
+
+    def profile(self) -> Profile:
+        """What was counted so far; every column must have been given the same rows."""
+        columns = {}
+        for name, binning in self._binnings.items():
+            parts = [tally.profile() for tally in self._tallies[name]]
+            columns[name] = reduce(ColumnProfile.merge, parts) if parts else ColumnProfile.empty(binning)
+        return Profile(columns, next(iter(columns.values())).count if columns else 0)
 
 
-def _batches(column: pa.ChunkedArray, num_rows: int) -> Iterable[pa.Array]:
-    for start in range(0, len(column), num_rows):
-        part = column.slice(start, num_rows)
-        yield part.chunk(0) if part.num_chunks == 1 else part.combine_chunks()
+def _empty_type(binning: Binning) -> pa.DataType:
+    if binning.basis is not None:
+        return pa.list_(pa.float64())
+    return pa.float64() if binning.is_ordered else pa.large_string()
 
 
 def profile_table(
-    table: pa.Table | pa.RecordBatch, binnings: Mapping[str, Binning], prefer: Prefer = "auto"
+    table: pa.Table | pa.RecordBatch,
+    binnings: Mapping[str, Binning],
+    threads: int | None = None,
+    prefer: Prefer = "cpu",
 ) -> Profile:
     """Profile the columns that have a binning, in one pass a column; other columns are ignored.
 
     A column of type null fits any binning. Raises `InvalidInput` for a column that is missing or whose type
     does not fit, `Unavailable` for prefer="gpu" without a GPU.
     """
-    xp = array_module(prefer)
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
-
-    def profile_of(batch: pa.Array, binning: Binning) -> ColumnProfile:
-        if pa.types.is_null(batch.type):
-            batch = batch.cast(pa.float64() if binning.kind == "numeric" else pa.large_string())
-        if binning.kind == "categorical":
-            return categorical_profile(batch, binning)
-        return numeric_profile(xp.asarray(numeric_values(batch)), binning, batch.null_count)
-
-    columns = {}
-    batch_rows = HOST_BATCH_ROWS if xp is np else DEVICE_BATCH_ROWS
-    for name, binning in binnings.items():
-        column = column_of(table, name)
-        _check_type(name, column.type, binning)
-        parts = (profile_of(batch, binning) for batch in _batches(column, batch_rows))
-        columns[name] = reduce(ColumnProfile.merge, parts, ColumnProfile.empty(binning))
-    return Profile(columns, table.num_rows)
+    tally = TableTally(binnings, prefer)
+    columns = {name: column_of(table, name) for name in binnings}
+    parts = [
+        (name, column.slice(start, PART_ROWS))
+        for start in range(0, max(table.num_rows, 1), PART_ROWS)
+        for name, column in columns.items()
+    ]
+    threads = min(threads or num_threads(), len(parts)) if prefer == "cpu" else 1
+    if threads <= 1:
+        for name, part in parts:
+            tally.add_column(name, part)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(tally.add_column, name, part) for name, part in parts]:
+                done.result()
+    profile = tally.profile()
+    return Profile(profile.columns, table.num_rows)

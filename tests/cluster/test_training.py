@@ -57,7 +57,7 @@ def test_ray_job_submit_by_hand_trains(live: Live, make_project) -> None:
         f.path for f in client.list_artifacts(version.run_id)
     }
     files = {path.name for path in Path(version.artifact).rglob("*") if path.is_file()}
-    assert files == {"model.safetensors", "model.json", "profile.json"}
+    assert files == {"model.safetensors", "model.json", "profile.parquet"}
 
 
 def test_a_killed_worker_changes_no_number(live: Live, make_project) -> None:

@@ -16,7 +16,7 @@ from rayloop.platform.model.monitored import PREDICTION, as_monitored
 from rayloop.platform.model.schema import table_columns
 from rayloop.platform.model.signature import NUMPY_DTYPE, ColumnSpec, Signature
 from rayloop.platform.state import Deployment
-from rayloop.platform.stats import Profile, fit_binnings
+from rayloop.platform.stats import Profile, fit_binnings, read_profile, write_profile
 from rayloop.platform.traffic.captured import Window, capture_files
 from rayloop.platform.workspace import Workspace
 from rayloop.serve.capture import Capture, Record
@@ -143,6 +143,6 @@ def test_drift_takes_no_copy_for_a_request(workspace: Workspace, make_toy: Any) 
     reference = Profile.empty(fit_binnings(as_monitored(toy.schema, toy.table, answers["prediction"])))
     store, window = workspace.store, Window(NOON_S, NOON_S + 1)
     unit = [(path, [0]) for path in capture_files(store.filesystem, store.path(""), NAME, 2, window)]
-    shared = (workspace.settings.store, toy.schema.to_dict(), reference.to_json(), window)
-    found = Profile.from_json(_profile_unit(shared, unit))
+    shared = (workspace.settings.store, toy.schema.to_dict(), write_profile(reference), window)
+    found = read_profile(_profile_unit(shared, unit))
     assert found.columns[PREDICTION].count == 80

@@ -79,13 +79,13 @@ def test_the_hash_is_that_of_the_weights_and_the_rest(
 
     first, again = save("first"), save("again")
     assert first == again == load_artifact(str(tmp_path / "first")).sha256
-    for name in ("model.json", "model.safetensors", "profile.json"):
+    for name in ("model.json", "model.safetensors", "profile.parquet"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     assert len({first, save("other", seed=1), save("params", params={**PARAMS, "dropout": 0.1})}) == 3
 
 
 def test_a_changed_byte_in_any_file_is_refused(folder: Path) -> None:
-    for name in ("model.safetensors", "profile.json"):
+    for name in ("model.safetensors", "profile.parquet"):
         path = folder / name
         whole = path.read_bytes()
         for place in (0, len(whole) // 2, len(whole) - 1):
@@ -104,10 +104,10 @@ def test_a_lost_and_an_added_file_are_refused(folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"code/torch.py was changed, lost or added"):
         load_artifact(str(folder))
     added.unlink()
-    (folder / "profile.json").unlink()
-    with pytest.raises(InvalidInput, match=r"profile.json was changed, lost or added"):
+    (folder / "profile.parquet").unlink()
+    with pytest.raises(InvalidInput, match=r"profile.parquet was changed, lost or added"):
         load_artifact(str(folder))
-    with pytest.raises(NotFound, match=r"no profile.json at "):
+    with pytest.raises(NotFound, match=r"no profile.parquet at "):
         load_profile(str(folder))
 
 
@@ -134,7 +134,7 @@ def test_a_changed_description_has_another_hash(folder: Path) -> None:
 
 def test_nothing_in_an_artifact_is_a_pickle(folder: Path) -> None:
     files = [path for path in folder.rglob("*") if path.is_file()]
-    assert sorted(path.name for path in files) == ["model.json", "model.safetensors", "profile.json"]
+    assert sorted(path.name for path in files) == ["model.json", "model.safetensors", "profile.parquet"]
     for path in files:
         assert not zipfile.is_zipfile(path)
         assert path.read_bytes()[:1] != b"\x80"

@@ -63,4 +63,4 @@ def test_a_missing_column_is_refused(saved: Path) -> None:
 
 def test_no_file_of_it_is_a_pickle(saved: Path) -> None:
     names = sorted(path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file())
-    assert names == ["MLmodel", "data/model.json", "data/model.safetensors", "data/profile.json"]
+    assert names == ["MLmodel", "data/model.json", "data/model.safetensors", "data/profile.parquet"]

@@ -1,0 +1,167 @@
+"""Fits the bins of each column to the reference; counts nothing, and reads no current data."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ..errors import InvalidInput
+from .binning import MAX_BINS, MAX_CATEGORIES, Basis, Binning
+from .columns import Type, category_values, column_of, is_valid, kind_of, numeric_values, type_of, vectors
+from .cores import num_threads
+from .embedding import distances, fit_basis
+
+SAMPLE_ROWS = 131_072
+"""Rows of the reference whose quantiles make the edges, taken at equal steps; the rest are only counted."""
+
+EXACT_VALUES = 16_384
+
+_SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
+
+
+def fit_binnings(table: pa.Table, columns: Sequence[str] | None = None, *, exact: bool = False) -> dict[str, Binning]:
+    """Make the binning of each column from the reference; without names, of every column that can have one.
+
+    `exact` gives each different value of a small reference a bin of its own, and one to what lies between two:
+    then KS and Wasserstein are those of the raw values. Raises `InvalidInput` for a named
+    column that is missing or has a type without a binning.
+    """
+    names = list(table.column_names) if columns is None else list(columns)
+    fitted: dict[str, Future[Binning]] = {}
+    with ThreadPoolExecutor(num_threads()) as pool:
+        for name in names:
+            column = column_of(table, name)
+            if type_of(column.type) is not None:
+                fitted[name] = pool.submit(fit_binning, column, exact=exact)
+            elif columns is not None:
+                rule = "only numbers, times, booleans, strings and lists of numbers have bins"
+                raise InvalidInput(f"column {name!r} is {column.type}, but {rule}")
+    return {name: found.result() for name, found in fitted.items()}
+
+
+def fit_binning(column: pa.ChunkedArray, *, exact: bool = False) -> Binning:
+    """Make the binning of one column whose type can have one."""
+    kind, type_ = kind_of(column.type), type_of(column.type)
+    assert type_ is not None
+    if kind == "boolean":
+        return Binning(type_, categories=("false", "true"), is_discrete=True)
+    if kind == "categorical":
+        return categorical_binning(column)
+    sample = _sample(column)
+    if kind == "embedding":
+        vectors_NW = vectors(sample)
+        basis = fit_basis(vectors_NW)
+        return numeric_binning(distances(vectors_NW, basis), "vector", basis=basis)
+    values_N, valid_N = numeric_values(sample), is_valid(sample)
+    values_N = values_N if valid_N is None else values_N[valid_N]
+    span = _range(column) if len(sample) < len(column) else None
+    return numeric_binning(values_N, type_, span=span, exact=exact)
+
+
+def _sample(column: pa.ChunkedArray) -> pa.Array:
+    if len(column) > SAMPLE_ROWS:
+        column = _take(column, np.arange(0, len(column), -(-len(column) // SAMPLE_ROWS)))
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _take(column: pa.ChunkedArray, places_N: NDArray[np.int64]) -> pa.ChunkedArray:
+    # Chunk by chunk: taking from a chunked array copies all of it first.
+    starts = np.cumsum([0, *map(len, column.chunks)])
+    bounds = np.searchsorted(places_N, starts)
+    parts = [
+        chunk.take(pa.array(places_N[low:high] - start))
+        for chunk, start, low, high in zip(column.chunks, starts, bounds, bounds[1:], strict=False)
+    ]
+    return pa.chunked_array(parts, column.type)
+
+
+def _range(column: pa.ChunkedArray) -> tuple[float, float] | None:
+    """The smallest and the largest finite value, so that no row of the reference lies beyond its bins."""
+    low, high = math.inf, -math.inf
+    for chunk in column.chunks:
+        found = pc.min_max(chunk)
+        ends = pa.array([found["min"], found["max"]], chunk.type).drop_null()
+        for value in numeric_values(ends).tolist():
+            if math.isfinite(value):
+                low, high = min(low, value), max(high, value)
+    return (low, high) if low <= high else None
+
+
+def _below(value: float) -> float:
+    """Return a float32 just below the value, so that the value keeps its bin after a trip through float32."""
+    with np.errstate(over="ignore"):
+        low = float(np.nextafter(np.float32(value), np.float32(-np.inf)))
+        low_wide = float(np.nextafter(value, -np.inf))
+    if not math.isfinite(low):
+        return max(low_wide, float(np.finfo(np.float64).min))
+    # Denormals count as zero in a process that flushes them: keep the edge among the normal numbers.
+    return low if abs(low) >= _SMALLEST_NORMAL else -_SMALLEST_NORMAL
+
+
+def numeric_binning(
+    values_N: NDArray[Any],
+    type_: Type = "fractional",
+    *,
+    max_bins: int = MAX_BINS,
+    span: tuple[float, float] | None = None,
+    basis: Basis | None = None,
+    exact: bool = False,
+) -> Binning:
+    """Cut the finite values into quantile bins, or into one bin a value where few are distinct.
+
+    A value so frequent that two quantiles meet in it gets a bin of its own. So a bin that is not one single
+    value holds less than 2 / max_bins of the values (1 / max_bins where all differ). `span` widens the outer
+    bins to the range of a reference that the values are a sample of.
+
+    >>> numeric_binning(np.array([1.0, 2.0, 2.0, 4.0])).edges[1:]
+    (1.0, 2.0, 4.0)
+    """
+    sorted_N = np.sort(values_N[np.isfinite(values_N)])
+    if not sorted_N.size:
+        return Binning(type_, edges=(0.0,), basis=basis)
+    distinct = sorted_N[np.concatenate([[True], sorted_N[1:] != sorted_N[:-1]])]
+    if exact and len(distinct) > EXACT_VALUES:
+        raise InvalidInput(f"the reference has {len(distinct)} different values, but exact bins take {EXACT_VALUES}")
+    is_discrete = exact or len(distinct) <= max_bins
+    if is_discrete:
+        tops, frequent = distinct, distinct if exact else distinct[:0]
+    else:
+        rank = np.arange(1, max_bins + 1)
+        quantiles = sorted_N[-(-rank * len(sorted_N) // max_bins) - 1]
+        tops, hits = np.unique(quantiles, return_counts=True)
+        frequent = tops[hits > 1]
+    edges = {float(top) + 0.0 for top in tops} | {_below(float(top)) for top in frequent}
+    low, high = float(sorted_N[0]), float(sorted_N[-1])
+    if span is not None:
+        low = min(low, span[0])
+        if high < span[1] and not is_discrete:
+            edges.discard(high + 0.0)
+        edges.add(max(high, span[1]) + 0.0)
+    first = _below(low)
+    kept = tuple(sorted({edge for edge in edges if edge > first} | {first}))
+    return Binning(type_, edges=kept, basis=basis, is_discrete=is_discrete)
+
+
+def categorical_binning(column: pa.Array | pa.ChunkedArray, max_categories: int = MAX_CATEGORIES) -> Binning:
+    """Keep the most frequent categories; ties go by name, so the order of the rows does not matter."""
+    tally = pc.value_counts(category_values(column).drop_null())
+    pairs = zip(tally.field("counts").to_pylist(), tally.field("values").to_pylist(), strict=True)
+    top = heapq.nsmallest(max_categories, pairs, key=lambda pair: (-pair[0], pair[1]))
+    return Binning("string", categories=tuple(category for _, category in top), is_discrete=True)
+
+
+def binnings_of(tallies: Mapping[str, Mapping[str, int]]) -> dict[str, Binning]:
+    """Make binnings of categories whose rows were counted elsewhere."""
+    kept = {}
+    for name, counts in tallies.items():
+        top = heapq.nsmallest(MAX_CATEGORIES, counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        kept[name] = Binning("string", categories=tuple(text for text, _ in top), is_discrete=True)
+    return kept
