@@ -8,6 +8,7 @@ fitting.py       the bins made from the reference
 profiles.py      statistics of a table's columns, which add
 profile_file.py  their Parquet file
 scan.py          the pass over a table, on all cores
+files.py         the pass over Parquet files, in fixed memory
 tally.py         what is counted of one column, batch after batch
 fused.py         the compiled pass over numbers on a CPU
 grid.py          the look-up grid by which it finds a bin
@@ -27,7 +28,7 @@ drift.py         which columns drift, and whether the window does
 report.py        what the comparison says
 """
 
-from .arrays import array_module, to_host
+from .arrays import Prefer, array_module, to_host
 from .binning import Basis, Binning
 from .columns import kind_of
 from .device import profile_array
@@ -36,6 +37,7 @@ from .distinct import DistinctSketch
 from .drift import DriftLimits, compare
 from .embedding import VectorSums
 from .estimate import Estimate, estimate_mean, estimate_share, student_t
+from .files import ParquetFiles, Portion, Selection, TimeRange, count_portions, profile_files
 from .fitting import fit_binning, fit_binnings
 from .frequent import FrequentTexts
 from .groups import coarse_groups, fine_groups, in_groups
@@ -69,8 +71,13 @@ __all__ = [
     "Estimate",
     "FrequentTexts",
     "Moments",
+    "ParquetFiles",
+    "Portion",
+    "Prefer",
     "Profile",
+    "Selection",
     "TableTally",
+    "TimeRange",
     "VectorSums",
     "array_module",
     "benjamini_hochberg",
@@ -78,6 +85,7 @@ __all__ = [
     "chi_square_p_value",
     "coarse_groups",
     "compare",
+    "count_portions",
     "counts_in_bins",
     "edges_like",
     "estimate_mean",
@@ -96,6 +104,7 @@ __all__ = [
     "misfit",
     "profile",
     "profile_array",
+    "profile_files",
     "profile_table",
     "psi",
     "read_profile",

@@ -37,6 +37,13 @@ class VectorSums:
         """Add finite vectors up."""
         return cls(len(vectors_NW), vectors_NW.sum(axis=0), random_features(vectors_NW, basis).sum(axis=0))
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VectorSums) or self.count != other.count:
+            return False
+        return np.array_equal(self.vectors_W, other.vectors_W) and np.array_equal(self.features_R, other.features_R)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def merge(self, other: VectorSums) -> VectorSums:
         """Add two disjoint sets of vectors."""
         return VectorSums(

@@ -27,8 +27,16 @@ EXACT_VALUES = 16_384
 _SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
 
 
-def fit_binnings(table: pa.Table, columns: Sequence[str] | None = None, *, exact: bool = False) -> dict[str, Binning]:
+def fit_binnings(
+    table: pa.Table,
+    columns: Sequence[str] | None = None,
+    *,
+    exact: bool = False,
+    spans: Mapping[str, tuple[float, float]] | None = None,
+) -> dict[str, Binning]:
     """Make the binning of each column from the reference; without names, of every column that can have one.
+
+    `spans` are known ranges of columns, where the table is only a sample of the reference.
 
     `exact` gives each different value of a small reference a bin of its own, and one to what lies between two:
     then KS and Wasserstein are those of the raw values. Raises `InvalidInput` for a named
@@ -40,15 +48,15 @@ def fit_binnings(table: pa.Table, columns: Sequence[str] | None = None, *, exact
         for name in names:
             column = column_of(table, name)
             if type_of(column.type) is not None:
-                fitted[name] = pool.submit(fit_binning, column, exact=exact)
+                fitted[name] = pool.submit(fit_binning, column, exact=exact, span=(spans or {}).get(name))
             elif columns is not None:
                 rule = "only numbers, times, booleans, strings and lists of numbers have bins"
                 raise InvalidInput(f"column {name!r} is {column.type}, but {rule}")
     return {name: found.result() for name, found in fitted.items()}
 
 
-def fit_binning(column: pa.ChunkedArray, *, exact: bool = False) -> Binning:
-    """Make the binning of one column whose type can have one."""
+def fit_binning(column: pa.ChunkedArray, *, exact: bool = False, span: tuple[float, float] | None = None) -> Binning:
+    """Make the binning of one column whose type can have one; `span` is its range, where that is known."""
     kind, type_ = kind_of(column.type), type_of(column.type)
     assert type_ is not None
     if kind == "boolean":
@@ -62,7 +70,8 @@ def fit_binning(column: pa.ChunkedArray, *, exact: bool = False) -> Binning:
         return numeric_binning(distances(vectors_NW, basis), "vector", basis=basis)
     values_N, valid_N = numeric_values(sample), is_valid(sample)
     values_N = values_N if valid_N is None else values_N[valid_N]
-    span = _range(column) if len(sample) < len(column) else None
+    if span is None and len(sample) < len(column):
+        span = _range(column)
     return numeric_binning(values_N, type_, span=span, exact=exact)
 
 

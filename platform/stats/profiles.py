@@ -124,6 +124,17 @@ class ColumnProfile:
         """Sample standard deviation of the finite values; None below two."""
         return self.moments.std
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ColumnProfile) or not np.array_equal(self.counts, other.counts):
+            return False
+        mine, theirs = (
+            (one.binning, one.moments, one.below, one.above, one.distinct, one.unseen, one.vectors)
+            for one in (self, other)
+        )
+        return mine == theirs
+
+    __hash__ = None  # type: ignore[assignment]
+
     def merge(self, other: ColumnProfile) -> ColumnProfile:
         """Add two profiles of disjoint rows; the bins must be the same."""
         if self.binning is not other.binning and self.binning != other.binning:

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from rayloop.jobs import terminal
-from rayloop.jobs.drift import _profile_unit
 from rayloop.jobs.shadow import report_shadow
 from rayloop.platform.errors import Conflict, InvalidInput, NotFound
-from rayloop.platform.model.monitored import PREDICTION, as_monitored
+from rayloop.platform.model.monitored import PREDICTION, as_monitored, captured_rows
 from rayloop.platform.model.schema import table_columns
 from rayloop.platform.model.signature import NUMPY_DTYPE, ColumnSpec, Signature
 from rayloop.platform.state import Deployment
-from rayloop.platform.stats import Profile, fit_binnings, read_profile, write_profile
+from rayloop.platform.stats import ParquetFiles, count_portions, fit_binnings
 from rayloop.platform.traffic.captured import Window, capture_files
 from rayloop.platform.workspace import Workspace
 from rayloop.serve.capture import Capture, Record
@@ -140,9 +139,9 @@ def test_drift_takes_no_copy_for_a_request(workspace: Workspace, make_toy: Any) 
         arrival = Arrival(f"r{place}", round(NOON_S * 1e6), 0.0, variant)
         capture.offer(Record(arrival, 1.0, 200, 40, None, values, answers))
     assert capture.close()
-    reference = Profile.empty(fit_binnings(as_monitored(toy.schema, toy.table, answers["prediction"])))
+    binnings = fit_binnings(as_monitored(toy.schema, toy.table, answers["prediction"]))
     store, window = workspace.store, Window(NOON_S, NOON_S + 1)
-    unit = [(path, [0]) for path in capture_files(store.filesystem, store.path(""), NAME, 2, window)]
-    shared = (workspace.settings.store, toy.schema.to_dict(), write_profile(reference), window)
-    found = read_profile(_profile_unit(shared, unit))
+    paths = capture_files(store.filesystem, store.path(""), NAME, 2, window)
+    files, selection = ParquetFiles(store.filesystem, paths), captured_rows(toy.schema, binnings, window)
+    found = count_portions(files, files.portions(selection), selection, binnings)
     assert found.columns[PREDICTION].count == 80
