@@ -25,7 +25,7 @@ def as_monitored(schema: Schema, rows: pa.Table, prediction: NDArray[np.generic]
 
 def captured_rows(schema: Schema, columns: Iterable[str], window: Window) -> Selection:
     """Which captured rows are held against the reference: those of the window that a client got an answer of."""
-    live = pc.or_(pc.field(VARIANT).is_null(), pc.field(VARIANT) != SHADOW_VARIANT)
+    live = pc.field(VARIANT).is_null() | (pc.field(VARIANT) != SHADOW_VARIANT)
     return Selection(
         columns=tuple(columns),
         where=live & pc.field(PREDICTION).is_valid(),
