@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .jobs.deploy import deploy
+from .jobs.drift_verb import drift
 from .jobs.scaling import scale_version
 from .jobs.tokens import token
 from .jobs.traffic import rollback, shadow, shadow_report, split
@@ -44,7 +45,7 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
-for verb in (deploy, rollback, scale_version, shadow, shadow_report, split, token):
+for verb in (deploy, drift, rollback, scale_version, shadow, shadow_report, split, token):
     main.add_command(verb)
 
 
@@ -231,22 +232,6 @@ def undeploy(workspace: Workspace, name: str, version: int) -> None:
 
     serving.undeploy(workspace, name, version)
     say(f"{name} v{version} is being taken down: its replicas end their requests, for 30 s at least, and stop")
-
-
-@main.command()
-@click.argument("name")
-@click.option("--version", type=int, help="[the one with most traffic]")
-@click.option("--since", type=float, help="begin of the window, seconds since 1970 [monitor.window_minutes ago]")
-@click.option("--until", type=float, help="end of the window, seconds since 1970 [now]")
-@with_workspace
-def drift(workspace: Workspace, name: str, version: int | None, since: float | None, until: float | None) -> None:
-    """Hold captured predictions against the version's reference; a drift verdict fires the trigger."""
-    from .jobs.remote import run_remote
-    from .jobs.terminal import show_drift
-
-    options = {"--version": version, "--since": since, "--until": until}
-    arguments = [str(part) for key, value in options.items() if value is not None for part in (key, value)]
-    show_drift(run_remote(workspace, "drift", [name, *arguments], say))
 
 
 @main.command()

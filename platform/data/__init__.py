@@ -4,7 +4,7 @@ from .bundle import bundle_code, unpack_code
 from .checks import check_table
 from .code import code_state
 from .snapshot import Manifest, Snapshot, SnapshotFile, create_snapshot, open_snapshot
-from .source import read_source_files
+from .source import parquet_paths, read_source_files
 from .split import PARTS, assign_parts
 from .store import Store
 
@@ -20,6 +20,7 @@ __all__ = [
     "code_state",
     "create_snapshot",
     "open_snapshot",
+    "parquet_paths",
     "read_source_files",
     "unpack_code",
 ]

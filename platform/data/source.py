@@ -31,22 +31,55 @@ def read_source_files(source: str) -> Iterator[SourceFile]:
 
     Raises NotFound where there is none, InvalidInput where one can't be read; each names the file.
     """
-    if "://" in source:
-        yield from _read_remote(source)
-        return
-    for path in _local_files(Path(source)):
+    filesystem, paths = list_files(source)
+    for path in paths:
         try:
-            content = path.read_bytes()
+            if isinstance(filesystem, fs.LocalFileSystem):  # whose own reasons are shorter
+                content = Path(path).read_bytes()
+            else:
+                content = filesystem.open_input_stream(path).read()
         except OSError as error:
             raise InvalidInput(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
-        yield _parse(str(path), content)
+        yield _parse(path, content)
 
 
-def _local_files(source: Path) -> list[Path]:
+def parquet_paths(source: str) -> tuple[fs.FileSystem, list[str]]:
+    """The Parquet files of a source and their file system; InvalidInput for a file of another kind."""
+    filesystem, paths = list_files(source, (".parquet",))
+    if odd := [path for path in paths if not path.endswith(".parquet")]:
+        raise InvalidInput(f"cannot read {odd[0]}: its name must end in .parquet")
+    return filesystem, paths
+
+
+def list_files(source: str, suffixes: tuple[str, ...] = SUFFIXES) -> tuple[fs.FileSystem, list[str]]:
+    """The files that a path, a folder, a glob or a URI names, in order of name; of folders those with a suffix.
+
+    Raises NotFound where there is none, InvalidInput for a place that can't be reached.
+    """
+    if "://" not in source:
+        return fs.LocalFileSystem(), [str(path) for path in _local_files(Path(source), suffixes)]
+    try:
+        filesystem, path = fs.FileSystem.from_uri(source)
+        info = filesystem.get_file_info(path)
+        if info.type == fs.FileType.NotFound:
+            raise NotFound(f"no such file: {source}")
+        if info.type != fs.FileType.Directory:
+            return filesystem, [path]
+        found = filesystem.get_file_info(fs.FileSelector(path))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot read {source}: {error}") from None
+    shown = [item.path for item in found if item.base_name[0] not in "._"]
+    paths = sorted(path for path in shown if path.endswith(suffixes))
+    if not paths:
+        raise NotFound(f"no {' or '.join(suffixes)} file in {source}")
+    return filesystem, paths
+
+
+def _local_files(source: Path, suffixes: tuple[str, ...]) -> list[Path]:
     if source.is_dir():
-        found = sorted(p for p in source.iterdir() if p.suffix in SUFFIXES and p.name[0] not in "._")
+        found = sorted(p for p in source.iterdir() if p.suffix in suffixes and p.name[0] not in "._")
         if not found:
-            raise NotFound(f"no .parquet or .csv file in {source}")
+            raise NotFound(f"no {' or '.join(suffixes)} file in {source}")
         return found
     if source.exists():  # before the glob: a name may hold brackets
         return [source]
@@ -56,27 +89,6 @@ def _local_files(source: Path) -> list[Path]:
             raise NotFound(f"no file matches {source}")
         return found
     raise NotFound(f"no such file: {source}")
-
-
-def _read_remote(source: str) -> Iterator[SourceFile]:
-    try:
-        filesystem, path = fs.FileSystem.from_uri(source)
-        info = filesystem.get_file_info(path)
-        if info.type == fs.FileType.NotFound:
-            raise NotFound(f"no such file: {source}")
-        if info.type == fs.FileType.Directory:
-            found = filesystem.get_file_info(fs.FileSelector(path))
-            shown = [item.path for item in found if item.base_name[0] not in "._"]
-            paths = sorted(path for path in shown if path.endswith(SUFFIXES))
-        else:
-            paths = [path]
-        contents = [(name, filesystem.open_input_stream(name).read()) for name in paths]
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"cannot read {source}: {error}") from None
-    if not contents:
-        raise NotFound(f"no .parquet or .csv file in {source}")
-    for name, content in contents:
-        yield _parse(name, content)
 
 
 def _parse(name: str, content: bytes) -> SourceFile:

@@ -1,0 +1,141 @@
+"""The drift job on Parquet files of a caller's: a window beside a reference, on this machine or on the cluster."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import ray
+
+from ..platform.data import Store, parquet_paths
+from ..platform.errors import InvalidInput, NotFound
+from ..platform.settings import Settings
+from ..platform.stats import (
+    Binning,
+    DriftReport,
+    ParquetFiles,
+    Profile,
+    Selection,
+    TimeRange,
+    compare,
+    count_portions,
+    read_profile,
+    write_profile,
+)
+from ..platform.stats.files import fit_files
+from ..platform.workspace import Workspace
+from .counting import count_on_cluster
+from .report import run_job, say
+
+Count = Callable[[ParquetFiles, Selection, Mapping[str, Binning]], Profile]
+
+PROFILE_SUFFIX = ".profile"
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRequest:
+    """What is held against what."""
+
+    reference: str
+    """Parquet (a file, a folder, a glob, an s3:// URI), or a `.profile` that an earlier run wrote."""
+    current: str
+    columns: tuple[str, ...] = ()
+    """Default all that can be profiled."""
+    times: TimeRange | None = None
+    """Rows of the window; the reference is taken whole."""
+    compat: str | None = None
+
+    @classmethod
+    def from_json(cls, text: str) -> DriftRequest:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        times = None if values["times"] is None else TimeRange(**values["times"])
+        return cls(**values | {"columns": tuple(values["columns"]), "times": times})
+
+    def to_json(self) -> str:
+        """Plain JSON, for the job's command line."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class FilesDrift:
+    """What came of a request."""
+
+    report: DriftReport
+    reference: Profile
+    current: Profile
+
+
+def judge_files(request: DriftRequest, count: Count) -> FilesDrift:
+    """Profile the reference, unless it is a profile already, and the window on its bins; compare.
+
+    Raises InvalidInput or NotFound for files that are missing, unreadable, or do not fit the reference.
+    """
+    reference = _reference(request, count)
+    files = ParquetFiles(*parquet_paths(request.current))
+    if request.columns:
+        reference = reference.select(request.columns)
+    selection = Selection(tuple(reference.columns), times=request.times)
+    say(f"profiling {files.rows:,} rows of {len(reference.columns)} columns in {len(files.paths)} files")
+    current = count(files, selection, reference.binnings)
+    return FilesDrift(compare(reference, current), reference, current)
+
+
+def _reference(request: DriftRequest, count: Count) -> Profile:
+    if request.reference.endswith(PROFILE_SUFFIX):
+        try:
+            return read_profile(Path(request.reference).read_bytes())
+        except OSError as error:
+            raise NotFound(f"cannot read {request.reference}: {(error.strerror or str(error)).lower()}") from None
+    files = ParquetFiles(*parquet_paths(request.reference))
+    say(f"profiling the reference: {files.rows:,} rows in {len(files.paths)} files")
+    binnings = fit_files(files, request.columns or None)
+    if not binnings:
+        raise InvalidInput(f"{request.reference} has no column that can be profiled")
+    return count(files, Selection(tuple(binnings)), binnings)
+
+
+def count_here(files: ParquetFiles, selection: Selection, binnings: Mapping[str, Binning]) -> Profile:
+    """Count on all cores of this machine, without Ray."""
+    return count_portions(files, files.portions(selection), selection, binnings)
+
+
+def count_there(store: Store) -> Count:
+    """Count on the cluster, keeping finished units in the store."""
+    return lambda files, selection, binnings: count_on_cluster(files, selection, binnings, store)
+
+
+def keep(store: Store, done: FilesDrift) -> str:
+    """Keep the reference's profile, the window's, and the report; gives their folder in the store."""
+    folder = f"drift/reports/{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+    store.write(f"{folder}/reference{PROFILE_SUFFIX}", write_profile(done.reference))
+    store.write(f"{folder}/window{PROFILE_SUFFIX}", write_profile(done.current))
+    store.write(f"{folder}/report.json", json.dumps(done.report.to_dict()).encode())
+    return folder
+
+
+@click.command()
+@click.argument("request")
+def main(request: str) -> None:
+    """Judge the request, given as JSON."""
+
+    def work() -> Mapping[str, Any]:
+        began_s = time.monotonic()
+        workspace = Workspace(Settings.load())
+        ray.init(log_to_driver=False, configure_logging=False)
+        done = judge_files(DriftRequest.from_json(request), count_there(workspace.store))
+        folder = keep(workspace.store, done)
+        say(f"{done.report.verdict}: {done.report.reason}")
+        return {"folder": folder, "verdict": done.report.verdict, "wall_s": round(time.monotonic() - began_s, 2)}
+
+    run_job(work)
+
+
+if __name__ == "__main__":
+    main()
