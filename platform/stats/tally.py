@@ -130,11 +130,13 @@ class TextTally:
 
     def add(self, column: pa.Array) -> None:
         """Count a batch of rows."""
-        tally = pc.value_counts(column.drop_null() if column.null_count else column)
+        if pa.types.is_string_view(column.type):
+            column = column.cast(pa.large_string())  # Arrow neither filters nor counts views
+        tally, nulls = pc.value_counts(column.drop_null() if column.null_count else column), column.null_count
         texts, counts_N = category_values(tally.field("values")), tally.field("counts").to_numpy()
         slots_N = pc.index_in(texts, value_set=self._known).fill_null(len(self._known)).to_numpy()
         self._counts_B += np.bincount(slots_N, weights=counts_N, minlength=len(self._counts_B)).astype(np.int64)
-        self._counts_B[self._binning.num_value_slots] += column.null_count
+        self._counts_B[self._binning.num_value_slots] += nulls
         self._distinct = self._distinct.merge(DistinctSketch.of_hashes(hash_texts(texts)))
         is_other_N = slots_N == len(self._known)
         if is_other_N.any():
