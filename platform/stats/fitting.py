@@ -87,6 +87,8 @@ def _range(column: pa.ChunkedArray) -> tuple[float, float] | None:
     """The smallest and the largest finite value, so that no row of the reference lies beyond its bins."""
     low, high = math.inf, -math.inf
     for chunk in column.chunks:
+        if pa.types.is_floating(chunk.type):
+            chunk = chunk.filter(pc.is_finite(chunk))
         found = pc.min_max(chunk)
         ends = pa.array([found["min"], found["max"]], chunk.type).drop_null()
         for value in numeric_values(ends).tolist():
