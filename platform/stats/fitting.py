@@ -40,7 +40,7 @@ def fit_binnings(table: pa.Table, columns: Sequence[str] | None = None, *, exact
         for name in names:
             column = column_of(table, name)
             if type_of(column.type) is not None:
-                fitted[name] = pool.submit(fit_binning, column, exact=exact)
+                fitted[name] = pool.submit(_named, name, column, exact)
             elif columns is not None:
                 rule = "only numbers, times, booleans, strings and lists of numbers have bins"
                 raise InvalidInput(f"column {name!r} is {column.type}, but {rule}")
@@ -64,6 +64,13 @@ def fit_binning(column: pa.ChunkedArray, *, exact: bool = False) -> Binning:
     values_N = values_N if valid_N is None else values_N[valid_N]
     span = _range(column) if len(sample) < len(column) else None
     return numeric_binning(values_N, type_, span=span, exact=exact)
+
+
+def _named(name: str, column: pa.ChunkedArray, exact: bool) -> Binning:
+    try:
+        return fit_binning(column, exact=exact)
+    except InvalidInput as error:
+        raise InvalidInput(f"column {name!r}: {error}") from None
 
 
 def _sample(column: pa.ChunkedArray) -> pa.Array:
