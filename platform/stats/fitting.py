@@ -55,7 +55,7 @@ def fit_binning(column: pa.ChunkedArray, *, exact: bool = False) -> Binning:
         return Binning(type_, categories=("false", "true"), is_discrete=True)
     if kind == "categorical":
         return categorical_binning(column)
-    sample = _sample(column)
+    sample = column.combine_chunks() if exact and kind != "embedding" else _sample(column)
     if kind == "embedding":
         vectors_NW = vectors(sample)
         basis = fit_basis(vectors_NW)
