@@ -61,7 +61,7 @@ def read_profile(content: bytes) -> Profile:
     """Read what `write_profile` wrote; `InvalidInput` for another format or anything else."""
     try:
         table = pq.read_table(pa.BufferReader(content))
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # OSError is what Arrow says of broken bytes
         raise InvalidInput(f"this is not the file of a profile: {error}") from None
     metadata: Mapping[bytes, bytes] = table.schema.metadata or {}
     found = metadata.get(_FORMAT_KEY, b"none").decode()
