@@ -95,6 +95,7 @@ def _range(column: pa.ChunkedArray) -> tuple[float, float] | None:
     low, high = math.inf, -math.inf
     for chunk in column.chunks:
         if pa.types.is_floating(chunk.type):
+            chunk = chunk.cast(pa.float32()) if pa.types.is_float16(chunk.type) else chunk
             chunk = chunk.filter(pc.is_finite(chunk))
         found = pc.min_max(chunk)
         ends = pa.array([found["min"], found["max"]], chunk.type).drop_null()
