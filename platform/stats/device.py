@@ -25,6 +25,8 @@ from .profiles import ColumnProfile
 BATCH = 1 << 26
 """Values counted at a time: 256 MiB of float32."""
 _BLOCKS, _THREADS = 1_056, 256
+_SHARED_BYTES = 48 * 1_024
+"""What every GPU gives a block without being asked; exact bins can need more."""
 
 _SOURCE = r"""
 extern "C" __global__ void histogram_%(name)s(
@@ -93,10 +95,13 @@ def profile_array(values_N: Array, binning: Binning) -> ColumnProfile:
 
 def _profile(values_N: Array, binning: Binning) -> ColumnProfile:
     xp = array_namespace(values_N)
+    if "float16" in str(values_N.dtype):
+        values_N = xp.astype(values_N, xp.float32)  # the kernel knows float32 and float64
     if is_cupy_namespace(xp):
         edges_E = edges_like(binning.edges, np.empty(0, dtype=values_N.dtype))
         grid = make_grid(edges_E)
-        if grid.how == BY_VALUE and grid.most_in_cell <= 64:
+        fits = 4 * (len(grid.edges_E) + 3) * (_THREADS // 32) <= _SHARED_BYTES
+        if grid.how == BY_VALUE and grid.most_in_cell <= 64 and fits:
             return _fused(xp, values_N, binning, grid)
     return _standard(xp, values_N, binning)
 
