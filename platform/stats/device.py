@@ -42,7 +42,7 @@ extern "C" __global__ void histogram_%(name)s(
     unsigned int* mine = tallies + slots * (threadIdx.x / 32);
     double sum = 0, square = 0, below = 0, above = 0;
     const %(real)s first = edges[0], last = edges[num_edges - 1];
-    %(real)s lowest = INFINITY, highest = -INFINITY;
+    %(real)s lowest = %(inf)s, highest = -%(inf)s;
     const double shift = ((double)first + (double)last) / 2;
     const long long step = (long long)gridDim.x * blockDim.x;
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
@@ -199,8 +199,13 @@ def kernel_source(dtype: str) -> str:
     from .grid import CELLS
 
     narrow = dtype == "float32"
-    intrinsics = {"sub": "__fsub_rn", "mul": "__fmul_rn"} if narrow else {"sub": "__dsub_rn", "mul": "__dmul_rn"}
-    return _SOURCE % {"name": dtype, "real": "float" if narrow else "double", "cells": CELLS, **intrinsics}
+    # NVRTC has no headers of its own, and so no INFINITY.
+    words = (
+        {"sub": "__fsub_rn", "mul": "__fmul_rn", "inf": "__int_as_float(0x7f800000)"}
+        if narrow
+        else {"sub": "__dsub_rn", "mul": "__dmul_rn", "inf": "__longlong_as_double(0x7ff0000000000000LL)"}
+    )
+    return _SOURCE % {"name": dtype, "real": "float" if narrow else "double", "cells": CELLS, **words}
 
 
 @lru_cache(maxsize=2)
