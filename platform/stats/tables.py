@@ -33,7 +33,8 @@ class Columns:
 def as_columns(data: Any) -> Columns:
     """Take a table of any library, a matrix (rows, columns), a vector, or a mapping of names to vectors.
 
-    A matrix's columns are named "0", "1" and so on; in a mapping a matrix is a column of vectors. Raises `InvalidInput` for anything else.
+    A matrix's columns are named "0", "1" and so on; in a mapping a matrix is a column of vectors.
+    Raises `InvalidInput` for anything else.
     """
     if isinstance(data, Columns):
         return data
