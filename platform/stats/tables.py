@@ -90,6 +90,9 @@ def _of_pandas(frame: Any) -> Columns:
 
 def _of_series(series: Any) -> Any:
     try:
+        if series.dtype.kind == "M" and getattr(series.dtype, "tz", None) is not None:
+            # Arrow asks pandas for these in a way that pandas gives up, and the instants are all that counts.
+            return pa.array(series.dt.tz_convert(None).to_numpy()).cast(pa.timestamp(series.dtype.unit, "UTC"))
         return pa.Array.from_pandas(series)
     except pa.ArrowException as error:
         raise InvalidInput(f"column {_name_of(series)!r} cannot be read: {error}") from None
