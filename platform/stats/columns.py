@@ -127,8 +127,11 @@ def is_valid(column: pa.Array) -> NDArray[np.bool_] | None:
 
 def category_values(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return the column as large strings, nulls kept; booleans as "true" and "false"."""
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([category_values(chunk) for chunk in column.chunks], pa.large_string())
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+        # Texts first: Arrow decodes no dictionary of string views, as Polars has them.
+        return column.dictionary.cast(pa.large_string()).take(column.indices)
     return column.cast(pa.large_string())
 
 

@@ -25,6 +25,8 @@ from .profiles import ColumnProfile
 BATCH = 1 << 26
 """Values counted at a time: 256 MiB of float32."""
 _BLOCKS, _THREADS = 1_056, 256
+_SHARED_BYTES = 48 * 1_024
+"""What every GPU gives a block without being asked; exact bins can need more."""
 
 _SOURCE = r"""
 extern "C" __global__ void histogram_%(name)s(
@@ -40,7 +42,7 @@ extern "C" __global__ void histogram_%(name)s(
     unsigned int* mine = tallies + slots * (threadIdx.x / 32);
     double sum = 0, square = 0, below = 0, above = 0;
     const %(real)s first = edges[0], last = edges[num_edges - 1];
-    %(real)s lowest = INFINITY, highest = -INFINITY;
+    %(real)s lowest = %(inf)s, highest = -%(inf)s;
     const double shift = ((double)first + (double)last) / 2;
     const long long step = (long long)gridDim.x * blockDim.x;
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
@@ -93,10 +95,13 @@ def profile_array(values_N: Array, binning: Binning) -> ColumnProfile:
 
 def _profile(values_N: Array, binning: Binning) -> ColumnProfile:
     xp = array_namespace(values_N)
+    if "float16" in str(values_N.dtype):
+        values_N = xp.astype(values_N, xp.float32)  # the kernel knows float32 and float64
     if is_cupy_namespace(xp):
         edges_E = edges_like(binning.edges, np.empty(0, dtype=values_N.dtype))
         grid = make_grid(edges_E)
-        if grid.how == BY_VALUE and grid.most_in_cell <= 64:
+        fits = 4 * (len(grid.edges_E) + 3) * (_THREADS // 32) <= _SHARED_BYTES
+        if grid.how == BY_VALUE and grid.most_in_cell <= 64 and fits:
             return _fused(xp, values_N, binning, grid)
     return _standard(xp, values_N, binning)
 
@@ -194,8 +199,13 @@ def kernel_source(dtype: str) -> str:
     from .grid import CELLS
 
     narrow = dtype == "float32"
-    intrinsics = {"sub": "__fsub_rn", "mul": "__fmul_rn"} if narrow else {"sub": "__dsub_rn", "mul": "__dmul_rn"}
-    return _SOURCE % {"name": dtype, "real": "float" if narrow else "double", "cells": CELLS, **intrinsics}
+    # NVRTC has no headers of its own, and so no INFINITY.
+    words = (
+        {"sub": "__fsub_rn", "mul": "__fmul_rn", "inf": "__int_as_float(0x7f800000)"}
+        if narrow
+        else {"sub": "__dsub_rn", "mul": "__dmul_rn", "inf": "__longlong_as_double(0x7ff0000000000000LL)"}
+    )
+    return _SOURCE % {"name": dtype, "real": "float" if narrow else "double", "cells": CELLS, **words}
 
 
 @lru_cache(maxsize=2)

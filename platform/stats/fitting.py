@@ -48,7 +48,7 @@ def fit_binnings(
         for name in names:
             column = column_of(table, name)
             if type_of(column.type) is not None:
-                fitted[name] = pool.submit(fit_binning, column, exact=exact, span=(spans or {}).get(name))
+                fitted[name] = pool.submit(_named, name, column, exact, (spans or {}).get(name))
             elif columns is not None:
                 rule = "only numbers, times, booleans, strings and lists of numbers have bins"
                 raise InvalidInput(f"column {name!r} is {column.type}, but {rule}")
@@ -63,7 +63,7 @@ def fit_binning(column: pa.ChunkedArray, *, exact: bool = False, span: tuple[flo
         return Binning(type_, categories=("false", "true"), is_discrete=True)
     if kind == "categorical":
         return categorical_binning(column)
-    sample = _sample(column)
+    sample = column.combine_chunks() if exact and kind != "embedding" else _sample(column)
     if kind == "embedding":
         vectors_NW = vectors(sample)
         basis = fit_basis(vectors_NW)
@@ -73,6 +73,13 @@ def fit_binning(column: pa.ChunkedArray, *, exact: bool = False, span: tuple[flo
     if span is None and len(sample) < len(column):
         span = _range(column)
     return numeric_binning(values_N, type_, span=span, exact=exact)
+
+
+def _named(name: str, column: pa.ChunkedArray, exact: bool, span: tuple[float, float] | None) -> Binning:
+    try:
+        return fit_binning(column, exact=exact, span=span)
+    except InvalidInput as error:
+        raise InvalidInput(f"column {name!r}: {error}") from None
 
 
 def _sample(column: pa.ChunkedArray) -> pa.Array:
@@ -96,6 +103,9 @@ def _range(column: pa.ChunkedArray) -> tuple[float, float] | None:
     """The smallest and the largest finite value, so that no row of the reference lies beyond its bins."""
     low, high = math.inf, -math.inf
     for chunk in column.chunks:
+        if pa.types.is_floating(chunk.type):
+            chunk = chunk.cast(pa.float32()) if pa.types.is_float16(chunk.type) else chunk
+            chunk = chunk.filter(pc.is_finite(chunk))
         found = pc.min_max(chunk)
         ends = pa.array([found["min"], found["max"]], chunk.type).drop_null()
         for value in numeric_values(ends).tolist():

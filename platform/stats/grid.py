@@ -55,9 +55,10 @@ def make_grid(edges_E: NDArray[np.floating]) -> Grid:
 def _by_value(edges_E: NDArray[np.floating]) -> Grid | None:
     kind = edges_E.dtype.type
     low, high = edges_E[0], edges_E[-1]
-    with np.errstate(over="ignore", divide="ignore"):
+    with np.errstate(over="ignore"):
         span = kind(high - low)
-        scale = kind(CELLS) / span if span > 0 else kind(0)
+        # Without a span the scale would be 0, and 0 times a difference that overflowed is no cell at all.
+        scale = kind(CELLS) / span if span > 0 else kind(np.inf)
     # A quarter of the type's range, so that no difference overflows.
     if not np.isfinite(scale) or span > np.finfo(kind).max / 4 or abs(low) > np.finfo(kind).max / 4:
         return None

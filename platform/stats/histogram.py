@@ -41,4 +41,5 @@ def edges_like(edges: Sequence[float], values_N: Array) -> Array:
     xp = array_namespace(values_N)
     limits = xp.finfo(values_N.dtype)
     kept_B = np.clip(np.asarray(edges, dtype=np.float64), float(limits.min), float(limits.max))
-    return xp.asarray(kept_B, dtype=values_N.dtype, device=values_N.device)
+    # A tiny negative edge rounds to -0, which a look-up by bit pattern would take for less than 0.
+    return xp.asarray(kept_B, dtype=values_N.dtype, device=values_N.device) + 0.0

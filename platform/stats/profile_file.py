@@ -53,15 +53,15 @@ def write_profile(profile: Profile) -> bytes:
     metadata = {_FORMAT_KEY: str(FORMAT).encode(), _ROWS_KEY: str(profile.rows).encode()}
     table = pa.Table.from_pylist(rows, _SCHEMA.with_metadata(metadata))
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_statistics=False)
+    pq.write_table(table, sink, compression="zstd", write_statistics=False, write_page_checksum=True)
     return bytes(sink.getvalue())
 
 
 def read_profile(content: bytes) -> Profile:
     """Read what `write_profile` wrote; `InvalidInput` for another format or anything else."""
     try:
-        table = pq.read_table(pa.BufferReader(content))
-    except pa.ArrowException as error:
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:  # OSError is what Arrow says of broken bytes
         raise InvalidInput(f"this is not the file of a profile: {error}") from None
     metadata: Mapping[bytes, bytes] = table.schema.metadata or {}
     found = metadata.get(_FORMAT_KEY, b"none").decode()

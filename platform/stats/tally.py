@@ -130,11 +130,16 @@ class TextTally:
 
     def add(self, column: pa.Array) -> None:
         """Count a batch of rows."""
-        tally = pc.value_counts(column.drop_null() if column.null_count else column)
+        if pa.types.is_string_view(column.type):
+            column = column.cast(pa.large_string())  # Arrow neither filters nor counts views
+        tally, nulls = pc.value_counts(column.drop_null() if column.null_count else column), column.null_count
         texts, counts_N = category_values(tally.field("values")), tally.field("counts").to_numpy()
+        if pa.types.is_dictionary(column.type):
+            texts, counts_N, unnamed = _by_text(texts, counts_N)
+            nulls += unnamed
         slots_N = pc.index_in(texts, value_set=self._known).fill_null(len(self._known)).to_numpy()
         self._counts_B += np.bincount(slots_N, weights=counts_N, minlength=len(self._counts_B)).astype(np.int64)
-        self._counts_B[self._binning.num_value_slots] += column.null_count
+        self._counts_B[self._binning.num_value_slots] += nulls
         self._distinct = self._distinct.merge(DistinctSketch.of_hashes(hash_texts(texts)))
         is_other_N = slots_N == len(self._known)
         if is_other_N.any():
@@ -144,6 +149,15 @@ class TextTally:
     def profile(self) -> ColumnProfile:
         """What was counted so far."""
         return ColumnProfile(self._binning, self._counts_B.copy(), distinct=self._distinct, unseen=self._unseen)
+
+
+def _by_text(texts: pa.Array, counts_N: NDArray[np.int64]) -> tuple[pa.Array, NDArray[np.int64], int]:
+    """Add up the entries of a dictionary, which may hold a text twice, and null as an entry."""
+    encoded = texts.dictionary_encode()
+    num = len(encoded.dictionary)
+    places_N = encoded.indices.fill_null(num).to_numpy()
+    sums_N = np.bincount(places_N, weights=counts_N, minlength=num + 1).astype(np.int64)
+    return encoded.dictionary, sums_N[:num], int(sums_N[num])
 
 
 class VectorTally:
