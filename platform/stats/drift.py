@@ -9,7 +9,7 @@ from .distance import kl_divergence, ks_statistic, psi
 from .groups import coarse_groups, fine_groups, in_groups
 from .profiles import ColumnProfile, Profile
 from .report import ColumnDrift, DriftReport, Verdict
-from .significance import benjamini_hochberg, homogeneity_p_value, ks_p_value, smallest_ks
+from .significance import benjamini_hochberg, homogeneity_p_value, ks_p_value
 
 DATASET_SHARE = 0.3
 
@@ -81,9 +81,9 @@ def _verdict(found: _Difference, adjusted_p: float, limits: DriftLimits) -> tupl
     chance = f"adjusted p {adjusted_p:.2g}"
     if not above:
         within = " and ".join(f"{name} {value:.3g}" for name, value, _ in effects)
-        return "stable", f"{within} within limits" if within else "nothing to compare"
+        return "none", f"{within} within limits" if within else "nothing to compare"
     if adjusted_p > limits.alpha:
-        return "stable", f"{' and '.join(above)}, but chance explains it: {chance} is above {limits.alpha:g}"
+        return "none", f"{' and '.join(above)}, but chance explains it: {chance} is above {limits.alpha:g}"
     return "drift", f"{' and '.join(above)}, {chance}"
 
 
@@ -98,7 +98,15 @@ def _judge_columns(
         verdict, reason = _verdict(one, adjusted_p, limits)
         if is_short:
             verdict, reason = "too_few_rows", f"fewer than {limits.min_rows} rows"
-        judged.append(ColumnDrift(name, one.kind, one.psi, one.kl, one.ks, one.p_value, adjusted_p, verdict, reason))
+        statistics = {"psi": one.psi, "kl": one.kl, "ks": one.ks}
+        found_by = "ks" if one.ks is not None and one.ks > limits.ks else "psi"
+        limit = limits.ks if found_by == "ks" else limits.psi
+        value = statistics[found_by]
+        judged.append(
+            ColumnDrift(
+                name, one.kind, statistics, found_by, value, limit, one.p_value, adjusted_p, None, verdict, reason
+            )
+        )
     return tuple(judged)
 
 
@@ -111,7 +119,7 @@ def _judge_window(
         return "drift", f"{counted}, among them {', '.join(alarming)}, which always counts"
     relation = "at or above" if share >= dataset_share else "below"
     named = f": {', '.join(drifted)}" if drifted else ""
-    verdict: Verdict = "drift" if share >= dataset_share else "stable"
+    verdict: Verdict = "drift" if share >= dataset_share else "none"
     return verdict, f"{counted}, {relation} the share of {dataset_share:g}{named}"
 
 
@@ -144,5 +152,4 @@ def compare(
         reason = f"the {side} has {rows} rows, but a verdict needs {limits.min_rows}"
     else:
         verdict, reason = _judge_window(columns, share, dataset_share, always)
-    smallest = smallest_ks(reference.rows, current.rows, limits.alpha) if rows else None
-    return DriftReport(reference.rows, current.rows, columns, share, smallest, verdict, reason)
+    return DriftReport(reference.rows, current.rows, columns, share, verdict, reason, limits.alpha)
