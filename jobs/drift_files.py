@@ -26,6 +26,7 @@ from ..platform.stats import (
     compare,
     count_portions,
     read_profile,
+    widened,
     write_profile,
 )
 from ..platform.stats.files import fit_files
@@ -98,7 +99,7 @@ def _reference(request: DriftRequest, count: Count) -> Profile:
     binnings = fit_files(files, request.columns or None)
     if not binnings:
         raise InvalidInput(f"{request.reference} has no column that can be profiled")
-    return count(files, Selection(tuple(binnings)), binnings)
+    return widened(count(files, Selection(tuple(binnings)), binnings))
 
 
 def count_here(files: ParquetFiles, selection: Selection, binnings: Mapping[str, Binning]) -> Profile:

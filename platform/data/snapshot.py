@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InvalidInput
 from ..project import Project
-from ..stats import Profile, fit_binnings, profile_table, read_profile, write_profile
+from ..stats import Profile, profile, read_profile, write_profile
 from .checks import check_table
 from .source import SourceFile
 from .store import Store
@@ -131,7 +131,7 @@ def create_snapshot(store: Store, project: Project, files: Iterable[SourceFile])
     folder = f"snapshots/{manifest.digest}"
     if not store.exists(f"{folder}/manifest.json"):
         table = pa.concat_tables([file.table.replace_schema_metadata(None) for _, file in kept])
-        store.write(f"{folder}/profile.parquet", write_profile(profile_table(table, fit_binnings(table))))
+        store.write(f"{folder}/profile.parquet", write_profile(profile(table)))
         store.write(f"{folder}/manifest.json", manifest.to_json())
     return Snapshot(store, manifest)
 

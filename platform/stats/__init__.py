@@ -5,6 +5,7 @@ tables.py        pandas, Arrow, Polars, NumPy, CuPy, torch as columns
 columns.py       an Arrow column as numbers, texts or vectors
 binning.py       the bins of a column, and the order of their slots
 fitting.py       the bins made from the reference
+widening.py      widened to all of it, where a sample made them
 profiles.py      statistics of a table's columns, which add
 profile_file.py  their Parquet file
 scan.py          the pass over a table, on all cores
@@ -78,6 +79,7 @@ from .significance import (
     smallest_ks,
 )
 from .wasserstein import wasserstein
+from .widening import widened
 
 __all__ = [
     "Basis",
@@ -147,5 +149,6 @@ __all__ = [
     "to_host",
     "total_variation",
     "wasserstein",
+    "widened",
     "write_profile",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -22,6 +21,7 @@ from .cores import num_threads
 from .fitting import SAMPLE_ROWS, fit_binnings
 from .profiles import Profile
 from .scan import TableTally
+from .widening import widened
 
 PORTION_BYTES = 32 * 1024 * 1024
 """Decoded bytes that one thread reads at a time."""
@@ -180,15 +180,6 @@ class ParquetFiles:
         whole = [_beside(tables) for tables in parts.values()]
         return pa.concat_tables(whole) if whole else self.schema.empty_table().select(list(columns))
 
-    def spans(self, columns: Sequence[str]) -> dict[str, tuple[float, float]]:
-        """Range of each numeric column over all row groups, where their statistics say it."""
-        found: dict[str, tuple[float, float]] = {}
-        for name in columns:
-            ends = [end for path in self.paths for end in _ends(self.footers[path], self._roots[path].get(name, []))]
-            if ends and all(math.isfinite(low) and math.isfinite(high) for low, high in ends):
-                found[name] = min(low for low, _ in ends), max(high for _, high in ends)
-        return found
-
     def _open(self, path: str) -> pq.ParquetFile:
         opened: dict[str, pq.ParquetFile] = self._local.__dict__.setdefault("opened", {})
         if path not in opened:
@@ -210,18 +201,6 @@ def _roots(footer: pq.FileMetaData) -> dict[str, list[int]]:
             if path.endswith(mark):
                 roots.setdefault(path.removesuffix(mark), []).append(place)
     return roots
-
-
-def _ends(footer: pq.FileMetaData, places: Sequence[int]) -> Iterator[tuple[float, float]]:
-    """Smallest and largest value of a column in each row group; NaN where one is unknown, so that all are."""
-    for number in range(footer.num_row_groups if len(places) == 1 else 0):
-        column = footer.row_group(number).column(places[0])
-        if column.num_values and (not column.is_stats_set or not column.statistics.has_min_max):
-            yield math.nan, math.nan
-        elif column.num_values and column.is_stats_set:
-            low, high = column.statistics.min, column.statistics.max
-            is_number = isinstance(low, (int, float)) and not isinstance(low, bool)
-            yield (float(low), float(high)) if is_number else (math.nan, math.nan)
 
 
 def _cut(
@@ -319,7 +298,8 @@ def profile_files(
         binnings = like.binnings if isinstance(like, Profile) else dict(like)
         binnings = binnings if columns is None else {name: binnings[name] for name in columns}
     selection = Selection(tuple(binnings), times=times)
-    return count_portions(files, files.portions(selection), selection, binnings, threads=threads)
+    found = count_portions(files, files.portions(selection), selection, binnings, threads=threads)
+    return widened(found) if like is None else found
 
 
 def fit_files(files: ParquetFiles, columns: Sequence[str] | None = None) -> dict[str, Binning]:
@@ -331,5 +311,5 @@ def fit_files(files: ParquetFiles, columns: Sequence[str] | None = None) -> dict
     binnings: dict[str, Binning] = {}
     for first in range(0, len(names), 64):
         some = names[first : first + 64]
-        binnings |= fit_binnings(files.sample(some), some, spans=files.spans(some))
+        binnings |= fit_binnings(files.sample(some), some)
     return binnings

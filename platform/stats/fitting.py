@@ -32,11 +32,10 @@ def fit_binnings(
     columns: Sequence[str] | None = None,
     *,
     exact: bool = False,
-    spans: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, Binning]:
     """Make the binning of each column from the reference; without names, of every column that can have one.
 
-    `spans` are known ranges of columns, where the table is only a sample of the reference.
+    A large table is fitted by a sample, so some of its rows may lie outside the bins: see `widened`.
 
     `exact` gives each different value of a small reference a bin of its own, and one to what lies between two:
     then KS and Wasserstein are those of the raw values. Raises `InvalidInput` for a named
@@ -48,15 +47,15 @@ def fit_binnings(
         for name in names:
             column = column_of(table, name)
             if type_of(column.type) is not None:
-                fitted[name] = pool.submit(_named, name, column, exact, (spans or {}).get(name))
+                fitted[name] = pool.submit(_named, name, column, exact)
             elif columns is not None:
                 rule = "only numbers, times, booleans, strings and lists of numbers have bins"
                 raise InvalidInput(f"column {name!r} is {column.type}, but {rule}")
     return {name: found.result() for name, found in fitted.items()}
 
 
-def fit_binning(column: pa.ChunkedArray, *, exact: bool = False, span: tuple[float, float] | None = None) -> Binning:
-    """Make the binning of one column whose type can have one; `span` is its range, where that is known."""
+def fit_binning(column: pa.ChunkedArray, *, exact: bool = False) -> Binning:
+    """Make the binning of one column whose type can have one."""
     kind, type_ = kind_of(column.type), type_of(column.type)
     assert type_ is not None
     if kind == "boolean":
@@ -70,21 +69,22 @@ def fit_binning(column: pa.ChunkedArray, *, exact: bool = False, span: tuple[flo
         return numeric_binning(distances(vectors_NW, basis), "vector", basis=basis)
     values_N, valid_N = numeric_values(sample), is_valid(sample)
     values_N = values_N if valid_N is None else values_N[valid_N]
-    if span is None and len(sample) < len(column):
-        span = _range(column)
-    return numeric_binning(values_N, type_, span=span, exact=exact)
+    return numeric_binning(values_N, type_, exact=exact)
 
 
-def _named(name: str, column: pa.ChunkedArray, exact: bool, span: tuple[float, float] | None) -> Binning:
+def _named(name: str, column: pa.ChunkedArray, exact: bool) -> Binning:
     try:
-        return fit_binning(column, exact=exact, span=span)
+        return fit_binning(column, exact=exact)
     except InvalidInput as error:
         raise InvalidInput(f"column {name!r}: {error}") from None
 
 
 def _sample(column: pa.ChunkedArray) -> pa.Array:
     if len(column) > SAMPLE_ROWS:
-        column = _take(column, np.arange(0, len(column), -(-len(column) // SAMPLE_ROWS)))
+        step = -(-len(column) // SAMPLE_ROWS)
+        if column.num_chunks == 1 and not column.null_count and pa.types.is_floating(column.type):
+            return pa.array(np.ascontiguousarray(column.chunk(0).to_numpy()[::step]))
+        column = _take(column, np.arange(0, len(column), step))
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
@@ -99,22 +99,7 @@ def _take(column: pa.ChunkedArray, places_N: NDArray[np.int64]) -> pa.ChunkedArr
     return pa.chunked_array(parts, column.type)
 
 
-def _range(column: pa.ChunkedArray) -> tuple[float, float] | None:
-    """The smallest and the largest finite value, so that no row of the reference lies beyond its bins."""
-    low, high = math.inf, -math.inf
-    for chunk in column.chunks:
-        if pa.types.is_floating(chunk.type):
-            chunk = chunk.cast(pa.float32()) if pa.types.is_float16(chunk.type) else chunk
-            chunk = chunk.filter(pc.is_finite(chunk))
-        found = pc.min_max(chunk)
-        ends = pa.array([found["min"], found["max"]], chunk.type).drop_null()
-        for value in numeric_values(ends).tolist():
-            if math.isfinite(value):
-                low, high = min(low, value), max(high, value)
-    return (low, high) if low <= high else None
-
-
-def _below(value: float) -> float:
+def just_below(value: float) -> float:
     """Return a float32 just below the value, so that the value keeps its bin after a trip through float32."""
     with np.errstate(over="ignore"):
         low = float(np.nextafter(np.float32(value), np.float32(-np.inf)))
@@ -130,15 +115,13 @@ def numeric_binning(
     type_: Type = "fractional",
     *,
     max_bins: int = MAX_BINS,
-    span: tuple[float, float] | None = None,
     basis: Basis | None = None,
     exact: bool = False,
 ) -> Binning:
     """Cut the finite values into quantile bins, or into one bin a value where few are distinct.
 
     A value so frequent that two quantiles meet in it gets a bin of its own. So a bin that is not one single
-    value holds less than 2 / max_bins of the values (1 / max_bins where all differ). `span` widens the outer
-    bins to the range of a reference that the values are a sample of.
+    value holds less than 2 / max_bins of the values (1 / max_bins where all differ).
 
     >>> numeric_binning(np.array([1.0, 2.0, 2.0, 4.0])).edges[1:]
     (1.0, 2.0, 4.0)
@@ -146,27 +129,22 @@ def numeric_binning(
     sorted_N = np.sort(values_N[np.isfinite(values_N)])
     if not sorted_N.size:
         return Binning(type_, edges=(0.0,), basis=basis)
-    distinct = sorted_N[np.concatenate([[True], sorted_N[1:] != sorted_N[:-1]])]
-    if exact and len(distinct) > EXACT_VALUES:
-        raise InvalidInput(f"the reference has {len(distinct)} different values, but exact bins take {EXACT_VALUES}")
-    is_discrete = exact or len(distinct) <= max_bins
+    rises_N = sorted_N[1:] != sorted_N[:-1]
+    num_distinct = 1 + int(np.count_nonzero(rises_N))
+    if exact and num_distinct > EXACT_VALUES:
+        raise InvalidInput(f"the reference has {num_distinct} different values, but exact bins take {EXACT_VALUES}")
+    is_discrete = exact or num_distinct <= max_bins
     if is_discrete:
-        tops, frequent = distinct, distinct if exact else distinct[:0]
+        tops = sorted_N[np.concatenate([[True], rises_N])]
+        frequent = tops if exact else tops[:0]
     else:
         rank = np.arange(1, max_bins + 1)
-        quantiles = sorted_N[-(-rank * len(sorted_N) // max_bins) - 1]
-        tops, hits = np.unique(quantiles, return_counts=True)
+        tops, hits = np.unique(sorted_N[-(-rank * len(sorted_N) // max_bins) - 1], return_counts=True)
         frequent = tops[hits > 1]
-    edges = {float(top) + 0.0 for top in tops} | {_below(float(top)) for top in frequent}
-    low, high = float(sorted_N[0]), float(sorted_N[-1])
-    if span is not None:
-        low = min(low, span[0])
-        if high < span[1] and not is_discrete:
-            edges.discard(high + 0.0)
-        edges.add(max(high, span[1]) + 0.0)
-    first = _below(low)
-    kept = tuple(sorted({edge for edge in edges if edge > first} | {first}))
-    return Binning(type_, edges=kept, basis=basis, is_discrete=is_discrete)
+    first = just_below(float(sorted_N[0]))
+    below = [just_below(value) for value in frequent.tolist()]
+    edges = np.unique(np.concatenate([tops.astype(np.float64) + 0.0, below, [first]]))
+    return Binning(type_, edges=tuple(edges[edges >= first].tolist()), basis=basis, is_discrete=is_discrete)
 
 
 def categorical_binning(column: pa.Array | pa.ChunkedArray, max_categories: int = MAX_CATEGORIES) -> Binning:

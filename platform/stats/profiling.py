@@ -17,6 +17,7 @@ from .fitting import SAMPLE_ROWS, fit_binnings, numeric_binning
 from .profiles import ColumnProfile, Profile
 from .scan import profile_table
 from .tables import Columns, as_columns
+from .widening import widened
 
 
 def profile(
@@ -50,6 +51,8 @@ def profile(
                 raise InvalidInput(f"column {unknown[0]!r} is not in the reference's profile")
             binnings = {name: binnings[name] for name in columns}
     found = _on_device(given, binnings) if given.on_device else profile_table(given.table, binnings, threads)
+    if like is None:
+        found = widened(found)
     return _nan_as_null(found) if given.nan_is_null else found
 
 
@@ -61,11 +64,7 @@ def _fit(given: Columns, columns: Sequence[str] | None, exact: bool) -> dict[str
         values = _device_column(given, name)
         places = np.linspace(0, max(values.shape[0] - 1, 0), min(values.shape[0], SAMPLE_ROWS)).astype(np.int64)
         sample, type_ = to_host(values[places]), _type_of(values)
-        span = None
-        if values.shape[0] > SAMPLE_ROWS:
-            finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-            span = (float(finite.min()), float(finite.max())) if finite.shape[0] else None
-        binnings[name] = numeric_binning(sample.astype(np.float64), type_, span=span, exact=exact)
+        binnings[name] = numeric_binning(sample.astype(np.float64), type_, exact=exact)
     return binnings
 
 
