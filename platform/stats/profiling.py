@@ -15,6 +15,7 @@ from .columns import Type
 from .device import profile_array
 from .fitting import SAMPLE_ROWS, fit_binnings, numeric_binning
 from .profiles import ColumnProfile, Profile
+from .refining import refined
 from .scan import profile_table
 from .tables import Columns, as_columns
 from .widening import widened
@@ -64,7 +65,8 @@ def _fit(given: Columns, columns: Sequence[str] | None, exact: bool) -> dict[str
         values = _device_column(given, name)
         places = np.linspace(0, max(values.shape[0] - 1, 0), min(values.shape[0], SAMPLE_ROWS)).astype(np.int64)
         sample, type_ = to_host(values[places]), _type_of(values)
-        binnings[name] = numeric_binning(sample.astype(np.float64), type_, exact=exact)
+        made = numeric_binning(sample.astype(np.float64), type_, exact=exact)
+        binnings[name] = made if exact else refined(made, sample)
     return binnings
 
 
