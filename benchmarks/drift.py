@@ -39,7 +39,6 @@ from rayloop.platform.stats import (
     profile_files,
     write_profile,
 )
-from rayloop.platform.stats.evidently import evidently_verdicts
 from rayloop.platform.stats.files import ParquetFiles, Selection
 
 HERE = Path(__file__).resolve().parent
@@ -97,7 +96,9 @@ def in_memory(sizes: Sizes, folder: Path, found: Found, say: report.Say) -> None
     found.notes.append(
         f"with the reference's profile at hand, as in service, a window takes {_window_s(reference, current):.3f} s"
     )
-    flagged = {column for column, verdict in evidently_verdicts(reference, current).items() if verdict}
+    bins = profile(reference)
+    followed = compare(bins, profile(current, bins), compat="evidently")
+    flagged = set(followed.drifted)
     peers = _flagged(theirs["default"])
     differ = sorted(flagged ^ peers)
     found.notes.append(f"Evidently flags {len(peers)} of {COLUMNS} columns, compat mode {len(flagged)}")
