@@ -17,6 +17,7 @@ from ..platform.data import Store
 from ..platform.errors import NotFound, RayloopError
 from ..platform.stats import (
     Binning,
+    ColumnProfile,
     ParquetFiles,
     Portion,
     Prefer,
@@ -91,11 +92,21 @@ def count_on_cluster(
         parts = ray.get([_merged(refs) for refs in by_columns.values()])
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, RayloopError) else error from None
-    columns = {name: column for part in parts for name, column in read_profile(part).columns.items()}
+    columns = joined([read_profile(part) for part in parts])
     if kept is not None:
         kept.filesystem.delete_dir(kept.path(folder))
     ordered = {name: columns[name] for name in binnings}
     return Profile(ordered, next(iter(ordered.values())).count if ordered else 0)
+
+
+def joined(parts: Sequence[Profile]) -> dict[str, ColumnProfile]:
+    """Put profiles of other columns and other rows together, column by column."""
+    columns: dict[str, ColumnProfile] = {}
+    for part in parts:
+        for name, column in part.columns.items():
+            # Row groups of other sizes are cut into other sets of columns, so a column may be in several parts.
+            columns[name] = columns[name].merge(column) if name in columns else column
+    return columns
 
 
 def _start(shared: Any, units: Sequence[Unit]) -> list[Any]:

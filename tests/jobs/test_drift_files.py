@@ -1,0 +1,71 @@
+"""Files are held against files or against a kept profile, and what can't be is one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rayloop.jobs.drift_files import DriftRequest, count_here, judge_files, keep
+from rayloop.platform.data import Store
+from rayloop.platform.errors import InvalidInput, NotFound
+from rayloop.platform.stats import TimeRange, read_profile
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for name, shift in (("reference", 0.0), ("current", 1.0)):
+        part = tmp_path / name
+        part.mkdir()
+        for number in range(2):
+            at = pa.array((np.arange(1_000) + 1_000 * number) * 10**6, pa.timestamp("us"))
+            columns = {"x": random.normal(shift, 1, 1_000), "y": random.normal(size=1_000), "at": at}
+            pq.write_table(pa.table(columns), part / f"{number}.parquet")
+    return tmp_path
+
+
+def request(folder: Path, **changes: object) -> DriftRequest:
+    given = {"reference": str(folder / "reference"), "current": str(folder / "current"), "columns": ("x", "y")}
+    return DriftRequest(**given | changes)  # type: ignore[arg-type]
+
+
+def test_a_shifted_column_is_found(folder: Path) -> None:
+    done = judge_files(request(folder), count_here)
+    assert done.report.drifted == ("x",)
+    assert (done.reference.rows, done.current.rows) == (2_000, 2_000)
+
+
+def test_a_kept_profile_is_a_reference(folder: Path) -> None:
+    store = Store(str(folder / "store"))
+    first = judge_files(request(folder), count_here)
+    kept = store.path(f"{keep(store, first)}/reference.profile")
+    assert read_profile(Path(kept).read_bytes()) == first.reference
+    again = judge_files(request(folder, reference=kept, columns=("y",)), count_here)
+    assert [column.column for column in again.report.columns] == ["y"]
+    assert again.current.columns["y"].counts.tolist() == first.current.columns["y"].counts.tolist()
+
+
+def test_a_window_of_time(folder: Path) -> None:
+    done = judge_files(request(folder, times=TimeRange("at", 500, 1_500)), count_here)
+    assert (done.reference.rows, done.current.rows) == (2_000, 1_000)
+
+
+def test_a_request_survives_the_command_line(folder: Path) -> None:
+    asked = request(folder, times=TimeRange("at", 0.5, 2.5), compat="evidently")
+    assert DriftRequest.from_json(asked.to_json()) == asked
+    assert DriftRequest.from_json(request(folder).to_json()) == request(folder)
+
+
+def test_what_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(NotFound, match=r"no such file: .*nothing"):
+        judge_files(request(folder, current=str(folder / "nothing")), count_here)
+    with pytest.raises(NotFound, match=r"cannot read .*none.profile: no such file"):
+        judge_files(request(folder, reference=str(folder / "none.profile")), count_here)
+    with pytest.raises(InvalidInput, match="has no column named 'z'"):
+        judge_files(request(folder, columns=("z",)), count_here)
+    pq.write_table(pa.table({"raw": [b"1"]}), folder / "raw.parquet")
+    with pytest.raises(InvalidInput, match="has no column that can be profiled"):
+        judge_files(request(folder, reference=str(folder / "raw.parquet"), columns=()), count_here)
