@@ -14,7 +14,8 @@ files.py         the pass over Parquet files, in fixed memory
 tally.py         what is counted of one column, batch after batch
 fused.py         the compiled pass over numbers on a CPU
 grid.py          the look-up grid by which it finds a bin
-device.py        the same counts on any array module, and a CUDA kernel
+device.py        the same counts on any array module
+cuda.py          and by one kernel on a GPU
 histogram.py     counting by sorting, on any array module
 arrays.py        NumPy or CuPy
 cores.py         processors to use
