@@ -241,8 +241,8 @@ def undeploy(workspace: Workspace, name: str, version: int) -> None:
 @with_workspace
 def drift(workspace: Workspace, name: str, version: int | None, since: float | None, until: float | None) -> None:
     """Hold captured predictions against the version's reference; a drift verdict fires the trigger."""
+    from .jobs.drift_table import show_drift
     from .jobs.remote import run_remote
-    from .jobs.terminal import show_drift
 
     options = {"--version": version, "--since": since, "--until": until}
     arguments = [str(part) for key, value in options.items() if value is not None for part in (key, value)]
