@@ -46,7 +46,7 @@ def measure_drift(
     say(f"profiling {len(paths)} capture files of {endpoint} v{deployed.version}")
     current = profile_files(workspace.settings.store, paths, load_schema(deployed.artifact), reference, window)
     monitor = project.monitor
-    limits = DriftLimits(psi=monitor.psi, ks=monitor.ks, alpha=monitor.alpha, min_rows=monitor.min_rows)
+    limits = DriftLimits(**monitor.limits.model_dump(), alpha=monitor.alpha, min_rows=monitor.min_rows)
     report = compare(reference, current, limits, dataset_share=monitor.share, always=[PREDICTION])
     stored = report.to_dict() | {"window": [window.since_s, window.until_s], "version": deployed.version}
     number = workspace.verdicts.add_drift(endpoint, deployed.version, report.verdict, stored)

@@ -245,6 +245,23 @@ class ServeConfig(Section):
         return self
 
 
+class LimitsConfig(Section):
+    """What a column may differ by: the statistic that is furthest above its limit judges it; null takes one out."""
+
+    js: Annotated[float, Field(gt=0, lt=1)] | None = 0.1
+    """Jensen-Shannon distance, base 2; every column."""
+    wasserstein: Annotated[float, Field(gt=0)] | None = 0.1
+    """Wasserstein-1 in standard deviations of the reference; numbers and times."""
+    linf: Annotated[float, Field(gt=0, lt=1)] | None = 0.1
+    """What one category gained or lost of all rows; categories."""
+    mmd: Annotated[float, Field(gt=0, lt=1)] | None = 0.1
+    """Maximum mean discrepancy; embeddings."""
+    ks: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Kolmogorov-Smirnov; numbers and times."""
+    psi: Annotated[float, Field(gt=0)] | None = None
+    """Population stability index; every column."""
+
+
 class MonitorConfig(Section):
     """What counts as drift."""
 
@@ -252,8 +269,7 @@ class MonitorConfig(Section):
     """The captured predictions of this long are one window."""
     min_rows: Annotated[int, Field(ge=1)] = 200
     """A smaller window gives no verdict."""
-    psi: Annotated[float, Field(gt=0)] = 0.2
-    ks: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    limits: LimitsConfig = LimitsConfig()
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of false discoveries among the columns called drifted."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.3

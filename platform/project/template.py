@@ -64,8 +64,7 @@ serve:
 monitor:
   window_minutes: 60
   min_rows: 200
-  psi: 0.2
-  ks: 0.1
+  limits: {{js: 0.1, wasserstein: 0.1, linf: 0.1}}  # and ks, psi, mmd: see docs/drift.md
 
 retrain:
   on_drift: true               # a drift verdict starts a pipeline run

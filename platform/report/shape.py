@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -156,7 +157,7 @@ def _merged(places_E: NDArray[np.float64]) -> list[int]:
 def _brief(edges_E: NDArray[np.float64]) -> tuple[float, ...]:
     """Round edges to as few digits as leave every bar's width right to a fiftieth."""
     values = edges_E.tolist()
-    gap = min(high - low for low, high in zip(values, values[1:], strict=False))
+    gap = min(high - low for low, high in pairwise(values))
     for digits in (5, 7, 9, 12, 15):
         rounded = [float(f"{value:.{digits}g}") for value in values]
         if all(abs(brief - value) <= gap / 50 for brief, value in zip(rounded, values, strict=True)):

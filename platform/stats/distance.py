@@ -99,6 +99,31 @@ def total_variation(reference_B: ArrayLike, current_B: ArrayLike) -> float:
     return float(np.sum(np.abs(q_B - p_B)) / 2)
 
 
+def hellinger(reference_B: ArrayLike, current_B: ArrayLike) -> float:
+    """Hellinger distance, sqrt(1 - sum sqrt(p q)), in [0, 1]; 1 where no bin is shared.
+
+    Needs no smoothing. Source: Hellinger (1909); Le Cam and Yang (2000), "Asymptotics in Statistics", section 3.2.
+
+    >>> hellinger([10, 0], [0, 5])
+    1.0
+    """
+    p_B, q_B = _shares(reference_B, current_B, 0.0)
+    # As a sum of squares equal shares give 0, and not the root of rounding.
+    return min(math.sqrt(float(np.sum((np.sqrt(q_B) - np.sqrt(p_B)) ** 2)) / 2), 1.0)
+
+
+def l_infinity(reference_B: ArrayLike, current_B: ArrayLike) -> float:
+    """The largest |q - p| of one bin, in [0, 1]: what one category gained or lost.
+
+    Needs no smoothing. Chebyshev's distance.
+
+    >>> l_infinity([50, 30, 20], [25, 50, 25])
+    0.25
+    """
+    p_B, q_B = _shares(reference_B, current_B, 0.0)
+    return float(np.max(np.abs(q_B - p_B)))
+
+
 def ks_statistic(reference_B: ArrayLike, current_B: ArrayLike) -> float:
     """Kolmogorov-Smirnov distance, the largest |Q(x) - P(x)| of the cumulative shares, in [0, 1].
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -76,6 +77,40 @@ def chi_square_p_value(statistic: float, degrees: int) -> float:
     return _upper_gamma(degrees / 2, statistic / 2) if degrees else 1.0
 
 
+def gamma_p_value(value: float, mean: float, variance: float) -> float:
+    """Chance that a gamma variable of this mean and variance is at least `value`, in [0, 1]; 1 where it is constant."""
+    if mean <= 0 or variance <= 0:
+        return 1.0
+    return min(_upper_gamma(mean * mean / variance, value * mean / variance), 1.0)
+
+
+@lru_cache(maxsize=4_096)
+def _gamma_quantile(shape: float, alpha: float) -> float:
+    low, high = 0.0, shape + 1.0
+    while _upper_gamma(shape, high) > alpha:
+        low, high = high, 2 * high
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _upper_gamma(shape, middle) > alpha else (low, middle)
+    return high
+
+
+def gamma_quantile(alpha: float, mean: float, variance: float) -> float:
+    """The value that a gamma variable of this mean and variance passes with chance alpha; its mean where constant."""
+    if mean <= 0 or variance <= 0:
+        return mean
+    return _gamma_quantile(mean * mean / variance, alpha) * variance / mean
+
+
+def chi_square_quantile(alpha: float, degrees: int) -> float:
+    """The value that a chi-square variable passes with chance alpha; 0 with no degree of freedom.
+
+    >>> round(chi_square_quantile(0.05, 9), 3)
+    16.919
+    """
+    return gamma_quantile(alpha, float(degrees), 2.0 * degrees)
+
+
 @dataclass(frozen=True, slots=True)
 class ChiSquare:
     """A test whether two samples share one distribution over bins."""
@@ -83,13 +118,16 @@ class ChiSquare:
     statistic: float
     degrees: int
     p_value: float
+    cramers_v: float
+    """How strong the difference is whatever the rows, sqrt(statistic / rows of both), in [0, 1]."""
 
 
 def chi_square(reference_B: ArrayLike, current_B: ArrayLike) -> ChiSquare:
     """Test if two samples share a distribution: sum (observed - expected)^2 / expected, bins - 1 degrees.
 
     Bins empty in both count for nothing; with one filled bin, as for a constant column, p is 1. Holds where
-    each bin expects MIN_EXPECTED_ROWS on both sides; else see `homogeneity_p_value`. Source: Pearson (1900).
+    each bin expects MIN_EXPECTED_ROWS on both sides; else see `homogeneity_p_value`. Source: Pearson (1900);
+    Cramer (1946), "Mathematical Methods of Statistics", section 21.9, for V.
 
     >>> chi_square([50, 50], [75, 25]).degrees
     1
@@ -99,7 +137,8 @@ def chi_square(reference_B: ArrayLike, current_B: ArrayLike) -> ChiSquare:
     expected_2B = table_2B.sum(axis=1, keepdims=True) * (table_2B.sum(axis=0) / table_2B.sum())
     statistic = float(np.sum((table_2B - expected_2B) ** 2 / expected_2B))
     degrees = table_2B.shape[1] - 1
-    return ChiSquare(statistic, degrees, chi_square_p_value(statistic, degrees))
+    strength = min(math.sqrt(statistic / float(table_2B.sum())), 1.0)
+    return ChiSquare(statistic, degrees, chi_square_p_value(statistic, degrees), strength)
 
 
 def hypergeometric_p_value(hits: int, num_sample: int, num_marked: int, num_all: int) -> float:

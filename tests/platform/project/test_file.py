@@ -60,7 +60,7 @@ def sentence(text: str) -> str:
             "serve: {canary: {deadline_s: .inf}}",
             "line 3: serve.canary.deadline_s = inf: input should be a finite number",
         ),
-        ("monitor: {ks: .nan}", "line 3: monitor.ks = nan: input should be a finite number"),
+        ("monitor: {limits: {ks: .nan}}", "line 3: monitor.limits.ks = nan: input should be a finite number"),
         ("serve: {endpoint: a--b}", "line 3: serve.endpoint = 'a--b': must not hold --"),
         (
             "validate:\n  gates:\n    - {metric: rmse, max: 1}",

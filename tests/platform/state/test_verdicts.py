@@ -34,7 +34,7 @@ def test_the_newest_verdict_of_a_version_counts(verdicts: Verdicts, database: Da
 def test_the_newest_drift_report_of_an_endpoint_counts(verdicts: Verdicts) -> None:
     assert verdicts.latest_drift("churn") is None
     numbers = [
-        verdicts.add_drift("churn", 1, "stable", {"verdict": "stable"}),
+        verdicts.add_drift("churn", 1, "none", {"verdict": "none"}),
         verdicts.add_drift("fraud", 1, "drifted", {"verdict": "drifted"}),
         verdicts.add_drift("churn", 2, "drifted", {"verdict": "drifted", "columns": [{"psi": 0.25}]}),
     ]
