@@ -57,12 +57,14 @@ def drift_table(report: DriftReport, distributions: Mapping[str, Any] | None, mo
     """The worst columns, with both distributions of each where they are given."""
     names = ["verdict", "column", "statistic", ">limit", ">adjusted p"]
     table = make_table(*names, *(("reference", "window") if distributions else ()))
-    for column in table.columns:
-        column.no_wrap = True
     for found in by_severity(report.columns)[:most]:
         verdict, *cells = (Text(words) for words in _words(found))
         verdict.stylize(STYLES[found.verdict])
         table.add_row(verdict, *cells, *(_drawn(distributions, found.column) if distributions else ()))
+    for column in table.columns:
+        column.no_wrap = True
+        if column.header != "column":  # names alone are cut where the terminal is narrow
+            column.min_width = max(len(str(cell)) for cell in column.cells)
     return table
 
 

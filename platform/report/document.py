@@ -93,13 +93,11 @@ def _distribution(reference: ColumnProfile, window: ColumnProfile) -> dict[str, 
 
 def _summary(side: ColumnProfile) -> dict[str, Any]:
     """What one side is in a few numbers; a number that it does not have is left out."""
-    found: dict[str, Any] = {"values": side.values, "nulls": side.nulls}
+    counted: dict[str, Any] = {"values": side.values, "nulls": side.nulls}
+    measured: dict[str, float | None] = {}
     if side.binning.is_ordered:
-        found |= {"nans": side.nans, "mean": side.mean, "std": side.std, "min": side.min, "max": side.max}
+        counted["nans"] = side.nans
+        measured |= {"mean": side.mean, "std": side.std, "min": side.min, "max": side.max}
     if side.binning.kind != "embedding":
-        found["distinct"] = side.distinct.estimate
-    return {name: _brief(value) for name, value in found.items() if value is not None}
-
-
-def _brief(value: float) -> float:
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+        measured["distinct"] = side.distinct.estimate
+    return counted | {name: float(f"{value:.9g}") for name, value in measured.items() if value is not None}

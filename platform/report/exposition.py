@@ -97,5 +97,5 @@ def _escaped(value: str) -> str:
 
 def _number(value: float) -> str:
     special = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
-    written = repr(float(value)) if isinstance(value, float) else str(value)
+    written = repr(value)
     return special.get(written, written)

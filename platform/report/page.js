@@ -7,10 +7,13 @@
   const SVG = "http://www.w3.org/2000/svg";
   const WORDS = { drift: "Drift", possible: "Possible", none: "No drift", too_few_rows: "Too few rows" };
   const STATISTICS = {
-    psi: "PSI", kl: "KL", kl_reverse: "KL reversed", js: "Jensen–Shannon", hellinger: "Hellinger", tv: "Total variation",
-    linf: "L-infinity", ks: "KS", wasserstein: "Wasserstein", wasserstein_normed: "Wasserstein / std",
-    chi_square: "Chi-square", cramers_v: "Cramér's V", mean_shift: "Mean shift / std", mmd: "MMD",
+    psi: "PSI", psi_expected: "PSI by chance, mean", psi_quantile: "PSI by chance, 95 %", kl: "KL", kl_reverse: "KL reversed",
+    js: "Jensen–Shannon", hellinger: "Hellinger", total_variation: "Total variation", tv: "Total variation",
+    linf: "L-infinity", chi_square: "Chi-square", chi_square_p: "Chi-square, p", cramers_v: "Cramér's V", ks: "KS", ks_p: "KS, p",
+    wasserstein: "Wasserstein", wasserstein_normed: "Wasserstein / std", mean_shift: "Mean shift / std",
+    mean_distance: "Distance of the means", mmd: "MMD", mmd_p: "MMD, p",
   };
+  const BRIEF = { ...STATISTICS, wasserstein_normed: "Wasserstein", total_variation: "TV", mean_shift: "Mean shift" };
   const APART = {
     "-inf": "−∞", under: "below the reference", over: "above the reference", "+inf": "+∞", null: "null", nan: "NaN",
     rest: "all others", other: "not in the reference",
@@ -168,6 +171,8 @@
       const pair = make("span", "pair", make("span", "r"), make("span", "w"));
       pair.children[0].style.width = `${(100 * r) / rowsOf.reference / top}%`;
       pair.children[1].style.width = `${(100 * w) / rowsOf.window / top}%`;
+      pair.children[0].hidden = !r;
+      pair.children[1].hidden = !w;
       const shares = `${share(r, rowsOf.reference)} → ${share(w, rowsOf.window)}`;
       list.append(name, pair, make("span", "shares", shares));
     }
@@ -184,7 +189,7 @@
     const apart = apartOf(shown.shape).sort((a, b) => moved(b) - moved(a))[0];
     if (apart && moved(apart) > 0.01) return tell(apart);
     if (shown.shape.draw === "categories") {
-      const entries = shown.shape.labels.map((label, place) => [label, shown.shape.reference[place], shown.shape.window[place]]);
+      const entries = (shown.shape.labels || []).map((label, place) => [label, shown.shape.reference[place], shown.shape.window[place]]);
       const most = entries.sort((a, b) => moved(b) - moved(a))[0];
       return most ? tell(most) : apart ? tell(apart) : "";
     }
@@ -226,18 +231,24 @@
     return table(rows);
   };
   const statistics = (column) => {
-    const rows = Object.entries(column.statistics).filter(([, value]) => value !== null)
-      .map(([key, value]) => [[of(STATISTICS, key), key === column.judged && column.limit !== null
-        ? `${number(value)} (limit ${number(column.limit)})` : number(value)], key === column.judged ? "judged" : ""]);
+    const rows = [];
+    if (column.judged !== null) {
+      rows.push([[of(STATISTICS, column.judged), number(column.value)], "judged"], [["its limit", number(column.limit)]]);
+      if (column.smallest_effect !== null) rows.push([["smallest that so many rows can show", number(column.smallest_effect)]]);
+    }
     rows.push([["p", chance(column.p_value)]], [["adjusted p", chance(column.adjusted_p)]]);
-    if (column.smallest_effect !== null)
-      rows.push([[`smallest ${of(STATISTICS, column.judged || "effect")} it could show`, number(column.smallest_effect)]]);
+    let mark = "first";
+    for (const [key, value] of Object.entries(column.statistics)) {
+      if (value === null || key === column.judged) continue;
+      rows.push([[of(STATISTICS, key), key.endsWith("_p") ? chance(value) : number(value)], mark]);
+      mark = "";
+    }
     return table(rows);
   };
   const picture = (column, shown) => {
     const shape = shown.shape, card = make("div", "card");
     if (shape.draw === "categories") {
-      const entries = shape.labels.map((label, place) => [label, shape.reference[place], shape.window[place]]);
+      const entries = (shape.labels || []).map((label, place) => [label, shape.reference[place], shape.window[place]]);
       card.append(make("h2", "", "Most frequent categories"), bars([...entries, ...apartOf(shape)]));
       const unseen = Object.entries(shape.unseen || {}).map(([text, count]) => `${text} (${number(count)})`);
       if (unseen.length) card.append(make("p", "small", `Not in the reference: ${unseen.join(", ")}`));
@@ -260,7 +271,7 @@
     const left = make("div", "cards");
     if (shown) {
       left.append(picture(column, shown));
-      cards.append(make("div", "card", make("h2", "", "Reference and window"), summary(column, shown)));
+      left.append(make("div", "card", make("h2", "", "Reference and window"), summary(column, shown)));
     }
     const cell = make("td", "", make("p", "why", `${column.column}: ${column.reason}`));
     for (const anomaly of report.anomalies || [])
@@ -292,9 +303,10 @@
     plot.column = column;
     if (column.judged !== null && column.value !== null) {
       const ratio = column.limit ? column.value / column.limit : 0;
-      statistic.children[0].textContent = `${of(STATISTICS, column.judged)} ${number(column.value, 3)}`;
-      statistic.children[1].textContent = column.limit === null ? "" : `limit ${number(column.limit)}`;
-      statistic.children[2].firstChild.style.width = `${Math.min(ratio / 3, 1) * 100}%`;
+      statistic.children[0].textContent = number(column.value, 3);
+      statistic.children[0].before(make("span", "which", of(BRIEF, column.judged)));
+      statistic.children[2].textContent = column.limit === null ? "" : `limit ${number(column.limit)}`;
+      statistic.children[3].firstChild.style.width = `${Math.min(ratio / 3, 1) * 100}%`;
     } else statistic.replaceChildren("–");
     p.textContent = chance(column.adjusted_p);
     change.textContent = changed(column);
@@ -416,6 +428,12 @@
   tile("Rows in the window", number(report.current_rows), `against ${number(report.reference_rows)} in the reference`);
   if (bounded) tile("Window", span(until - since), "")
     .querySelector(".note").append(make("span", "", moment(since).slice(0, 16)), " to ", make("span", "", `${moment(until).slice(0, 16)} UTC`));
+  const link = (name) => {
+    const made = make("button", "", name);
+    made.type = "button";
+    made.addEventListener("click", () => show(name));
+    return made;
+  };
   const anomalies = report.anomalies || [];
   tile("Anomalies", number(anomalies.length), anomalies.length ? "listed below" : "none beside drift");
   if (anomalies.length) {
@@ -423,22 +441,23 @@
     for (const anomaly of anomalies) {
       const isGrave = ["error", "critical", "high", "drift"].includes(anomaly.severity);
       const line = toned(make("li", "", make("span", "tag", anomaly.code || anomaly.severity || "anomaly")), isGrave ? "drift" : "possible");
-      if (byName.has(anomaly.column)) {
-        const link = make("button", "", anomaly.column);
-        link.type = "button";
-        link.addEventListener("click", () => show(anomaly.column));
-        line.append(link);
-      }
+      if (byName.has(anomaly.column)) line.append(link(anomaly.column));
       line.append(make("span", "", anomaly.message || ""));
       list.append(line);
     }
     byId("anomalies").append(make("h2", "", `Anomalies (${number(anomalies.length)})`), list);
     byId("anomalies").hidden = false;
   }
-  if (report.multivariate) {
-    const parts = Object.entries(report.multivariate).filter(([, value]) => value === null || typeof value !== "object")
+  const together = report.multivariate;
+  if (together) {
+    const head = make("h2", "", "All columns together ");
+    if (Object.hasOwn(WORDS, together.verdict)) head.append(toned(make("span", "tag", WORDS[together.verdict]), together.verdict));
+    const plain = Object.entries(together).filter(([, value]) => value === null || typeof value !== "object")
       .map(([key, value]) => `${key.replaceAll("_", " ")} ${typeof value === "number" ? number(value) : value}`);
-    byId("multivariate").append(make("h2", "", "All columns together"), make("p", "", parts.join(" · ")));
+    byId("multivariate").append(head, make("p", "", together.reason || plain.join(" · ")));
+    const by = ((together.classifier || {}).by || []).filter(({ column }) => byName.has(column)).slice(0, 8);
+    if (by.length) byId("multivariate").append(make("p", "small", "AUC that it loses without: ",
+      ...by.flatMap(({ column, auc_lost: lost }) => [link(column), ` ${number(lost, 2)}  `])));
     byId("multivariate").hidden = false;
   }
   byId("footer").textContent = `Significance at ${report.alpha} after Benjamini–Hochberg over the columns. `

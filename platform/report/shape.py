@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -86,11 +87,11 @@ def _ordered(binning: Binning, counts_SB: NDArray[np.int64], lowest: float | Non
         return Shape("values", *_sides(bars_SB), apart, edges=tuple(edges_E.tolist()))
     if not binning.num_bins:
         return Shape("values", (), (), apart)
+    if lowest is not None:
+        edges_E[0] = max(edges_E[0], min(lowest, edges_E[1]))  # it lies below the lowest value, by up to 1e-7 of it
     places_E, is_stretched = _axis(edges_E, bars_SB)
     kept = _merged(places_E)
     merged_SB = np.add.reduceat(bars_SB, kept[:-1], axis=1)
-    if lowest is not None:
-        edges_E[0] = max(edges_E[0], min(lowest, edges_E[1]))  # the first edge lies a hair below the lowest value
     positions = tuple(round(place, 4) for place in places_E[kept].tolist())
     return Shape("density", *_sides(merged_SB), apart, _brief(edges_E[kept]), positions, is_stretched)
 
@@ -123,7 +124,11 @@ def _stretches(edges_E: NDArray[np.float64], mass_B: NDArray[np.float64]) -> Ite
     sizes_E = np.abs(edges_E[1:])
     for centre, scale in ((0.0, float(np.quantile(sizes_E, 0.25))), (middle, (three - quarter) / 2)):
         if scale > 0 and math.isfinite(scale):
-            yield lambda values_E, centre=centre, scale=scale: np.arcsinh((values_E - centre) / scale)
+            yield partial(_bent, centre=centre, scale=scale)
+
+
+def _bent(values_E: NDArray[np.float64], centre: float, scale: float) -> NDArray[np.float64]:
+    return np.asarray(np.arcsinh((values_E - centre) / scale))
 
 
 def _unit(places_E: NDArray[np.float64]) -> NDArray[np.float64]:
