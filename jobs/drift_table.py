@@ -14,6 +14,7 @@ from ..platform.stats import ColumnDrift, DriftReport
 from .terminal import console, make_table
 
 MOST_ROWS = 15
+LEAST_NAME, GAP = 12, 2
 STYLES = {"drift": "bold red", "possible": "yellow", "too_few_rows": "dim", "none": "green"}
 
 
@@ -35,7 +36,7 @@ def show_report(
         for line in drift_lines(report, most):
             out.print(line, soft_wrap=True, markup=False, highlight=False)
         return
-    out.print(drift_table(report, distributions, most))
+    out.print(drift_table(report, distributions, most, out.width))
     *others, verdict = _after(report, most)
     for line in others:
         out.print(Text(line))
@@ -53,18 +54,24 @@ def drift_lines(report: DriftReport, most: int = MOST_ROWS) -> list[str]:
     return [*lines, *_after(report, most)]
 
 
-def drift_table(report: DriftReport, distributions: Mapping[str, Any] | None, most: int = MOST_ROWS) -> Table:
-    """The worst columns, with both distributions of each where they are given."""
+def drift_table(
+    report: DriftReport, distributions: Mapping[str, Any] | None, most: int = MOST_ROWS, width: int = 100
+) -> Table:
+    """The worst columns, with both distributions of each where they are given; long names are cut to fit the width."""
     names = ["verdict", "column", "statistic", ">limit", ">adjusted p"]
-    table = make_table(*names, *(("reference", "window") if distributions else ()))
+    names += ["reference", "window"] if distributions else []
+    rows = []
     for found in by_severity(report.columns)[:most]:
         verdict, *cells = (Text(words) for words in _words(found))
         verdict.stylize(STYLES[found.verdict])
-        table.add_row(verdict, *cells, *(_drawn(distributions, found.column) if distributions else ()))
-    for column in table.columns:
-        column.no_wrap = True
-        if column.header != "column":  # names alone are cut where the terminal is narrow
-            column.min_width = max(len(str(cell)) for cell in column.cells)
+        rows.append([verdict, *cells, *(_drawn(distributions, found.column) if distributions else ())])
+    headers = [Text(name.removeprefix(">")) for name in names]
+    widths = [max(cell.cell_len for cell in cells) for cells in zip(headers, *rows, strict=True)]
+    room = width - sum(widths) + widths[1] - GAP * (len(widths) - 1)
+    table = make_table(*names)
+    for row in rows:
+        row[1].truncate(max(room, LEAST_NAME), overflow="ellipsis")
+        table.add_row(*row)
     return table
 
 
@@ -80,7 +87,11 @@ def _words(column: ColumnDrift) -> tuple[str, str, str, str, str]:
     name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in column.column)
     statistic = "" if column.judged is None or column.value is None else f"{column.judged} {column.value:.3g}"
     limit = "" if column.limit is None else f"{column.limit:g}"
-    return WORDS[column.verdict], name, statistic, limit, f"{column.adjusted_p:.2g}"
+    return WORDS[column.verdict], name, statistic, limit, _chance(column.adjusted_p)
+
+
+def _chance(p_value: float) -> str:
+    return f"{p_value:.2g}" if p_value >= 1e-300 else "<1e-300"
 
 
 def _after(report: DriftReport, most: int) -> list[str]:
