@@ -37,7 +37,8 @@
     const percent = (100 * part) / whole;
     if (percent === 0) return "0 %";
     if (percent < 0.05) return "< 0.1 %";
-    return `${percent < 99.95 && percent >= 9.95 ? percent.toFixed(0) : percent.toFixed(1)} %`;
+    if (percent >= 99.5 && percent < 100) return "> 99 %";
+    return `${percent >= 9.95 ? percent.toFixed(0) : percent.toFixed(1)} %`;
   };
   const chance = (p) => (p < 1e-300 ? "< 1e-300" : p < 1e-4 ? p.toExponential(0) : p.toPrecision(2));
   const moment = (seconds) => (seconds === null || seconds === undefined ? "–"
