@@ -16,6 +16,7 @@ INSTALL_TIMEOUT_S = 900
 # NumPy computes the model there: torch would be a gigabyte more, and the slower of the two for one row.
 PINS: Mapping[str, Sequence[str]] = {
     "mlserver": ("mlserver>=1.7,<1.8", "numpy>=2.0,<3", "safetensors>=0.5,<1"),
+    "evidently": ("evidently>=0.7,<0.8", "pandas>=2.2,<3", "pyarrow>=19,<26"),
     "bentoml": ("bentoml>=1.4,<1.5", "numpy>=2.0,<3", "safetensors>=0.5,<1"),
 }
 

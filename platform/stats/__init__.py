@@ -5,6 +5,7 @@ tables.py        pandas, Arrow, Polars, NumPy, CuPy, torch as columns
 columns.py       an Arrow column as numbers, texts or vectors
 binning.py       the bins of a column, and the order of their slots
 fitting.py       the bins made from the reference
+refining.py      further edges where bins are wide
 profiles.py      statistics of a table's columns, which add
 profile_file.py  their Parquet file
 scan.py          the pass over a table, on all cores

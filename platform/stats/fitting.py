@@ -18,6 +18,7 @@ from .binning import MAX_BINS, MAX_CATEGORIES, Basis, Binning
 from .columns import Type, category_values, column_of, is_valid, kind_of, numeric_values, type_of, vectors
 from .cores import num_threads
 from .embedding import distances, fit_basis
+from .refining import refined
 
 SAMPLE_ROWS = 131_072
 """Rows of the reference whose quantiles make the edges, taken at equal steps; the rest are only counted."""
@@ -59,11 +60,13 @@ def fit_binning(column: pa.ChunkedArray, *, exact: bool = False) -> Binning:
     if kind == "embedding":
         vectors_NW = vectors(sample)
         basis = fit_basis(vectors_NW)
-        return numeric_binning(distances(vectors_NW, basis), "vector", basis=basis)
+        apart_N = distances(vectors_NW, basis)
+        return refined(numeric_binning(apart_N, "vector", basis=basis), apart_N)
     values_N, valid_N = numeric_values(sample), is_valid(sample)
     values_N = values_N if valid_N is None else values_N[valid_N]
     span = _range(column) if len(sample) < len(column) else None
-    return numeric_binning(values_N, type_, span=span, exact=exact)
+    made = numeric_binning(values_N, type_, span=span, exact=exact)
+    return made if exact else refined(made, values_N)
 
 
 def _sample(column: pa.ChunkedArray) -> pa.Array:

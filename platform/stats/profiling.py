@@ -15,6 +15,7 @@ from .columns import Type
 from .device import profile_array
 from .fitting import SAMPLE_ROWS, fit_binnings, numeric_binning
 from .profiles import ColumnProfile, Profile
+from .refining import refined
 from .scan import profile_table
 from .tables import Columns, as_columns
 
@@ -65,7 +66,8 @@ def _fit(given: Columns, columns: Sequence[str] | None, exact: bool) -> dict[str
         if values.shape[0] > SAMPLE_ROWS:
             finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
             span = (float(finite.min()), float(finite.max())) if finite.shape[0] else None
-        binnings[name] = numeric_binning(sample.astype(np.float64), type_, span=span, exact=exact)
+        made = numeric_binning(sample.astype(np.float64), type_, span=span, exact=exact)
+        binnings[name] = made if exact else refined(made, sample)
     return binnings
 
 
