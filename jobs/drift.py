@@ -21,6 +21,7 @@ from ..platform.stats import DriftLimits, DriftReport, ParquetFiles, Profile, co
 from ..platform.traffic.captured import Window, capture_files
 from ..platform.workspace import Workspace
 from .counting import count_on_cluster
+from .drift_report import Judged, keep_report, log_with_run
 from .report import run_job, say
 
 
@@ -44,11 +45,18 @@ def measure_drift(
     report = compare(reference, current, limits, dataset_share=monitor.share, always=[PREDICTION])
     stored = report.to_dict() | {"window": [window.since_s, window.until_s], "version": deployed.version}
     number = workspace.verdicts.add_drift(endpoint, deployed.version, report.verdict, stored)
+    about = {"endpoint": endpoint, "version": str(deployed.version)}
+    judged = Judged(report, reference, current)
+    kept = keep_report(workspace.store, judged, f"{endpoint} v{deployed.version}", window, about)
+    if deployed.origin is None and (why := log_with_run(workspace, project.name, deployed.version, kept, number)):
+        say(why)
     say(f"{endpoint} v{deployed.version}: {report.verdict}, {report.reason}")
     return {
         "report_id": number,
         "endpoint": endpoint,
         "report": stored,
+        "distributions": kept.distributions,
+        "folder": kept.folder,
         "pipeline_run": _fire(workspace, project, report),
         "wall_s": round(time.monotonic() - began_s, 2),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from ..platform.errors import InvalidInput, NotFound
 from ..platform.settings import Settings
 from ..platform.stats import (
     Binning,
-    DriftReport,
     ParquetFiles,
     Profile,
     Selection,
@@ -27,16 +25,15 @@ from ..platform.stats import (
     count_portions,
     read_profile,
     widened,
-    write_profile,
 )
 from ..platform.stats.files import fit_files
+from ..platform.traffic.captured import Window
 from ..platform.workspace import Workspace
 from .counting import count_on_cluster
+from .drift_report import PROFILE_SUFFIX, Judged, keep_report
 from .report import run_job, say
 
 Count = Callable[[ParquetFiles, Selection, Mapping[str, Binning]], Profile]
-
-PROFILE_SUFFIX = ".profile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +61,7 @@ class DriftRequest:
         return json.dumps(asdict(self))
 
 
-@dataclass(frozen=True, slots=True)
-class FilesDrift:
-    """What came of a request."""
-
-    report: DriftReport
-    reference: Profile
-    current: Profile
-
-
-def judge_files(request: DriftRequest, count: Count) -> FilesDrift:
+def judge_files(request: DriftRequest, count: Count) -> Judged:
     """Profile the reference, unless it is a profile already, and the window on its bins; compare.
 
     Raises InvalidInput or NotFound for files that are missing, unreadable, or do not fit the reference.
@@ -85,7 +73,7 @@ def judge_files(request: DriftRequest, count: Count) -> FilesDrift:
     selection = Selection(tuple(reference.columns), times=request.times)
     say(f"profiling {files.rows:,} rows of {len(reference.columns)} columns in {len(files.paths)} files")
     current = count(files, selection, reference.binnings)
-    return FilesDrift(compare(reference, current), reference, current)
+    return Judged(compare(reference, current, compat=request.compat), reference, current)
 
 
 def _reference(request: DriftRequest, count: Count) -> Profile:
@@ -112,13 +100,14 @@ def count_there(store: Store) -> Count:
     return lambda files, selection, binnings: count_on_cluster(files, selection, binnings, store)
 
 
-def keep(store: Store, done: FilesDrift) -> str:
-    """Keep the reference's profile, the window's, and the report; gives their folder in the store."""
-    folder = f"drift/reports/{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
-    store.write(f"{folder}/reference{PROFILE_SUFFIX}", write_profile(done.reference))
-    store.write(f"{folder}/window{PROFILE_SUFFIX}", write_profile(done.current))
-    store.write(f"{folder}/report.json", json.dumps(done.report.to_dict()).encode())
-    return folder
+def keep(store: Store, request: DriftRequest, done: Judged) -> dict[str, Any]:
+    """Keep the report, and give back what a person sees of it."""
+    title = f"{Path(request.current).name} against {Path(request.reference).name}"
+    times = request.times
+    window = None if times is None else Window(times.since_s, times.until_s)
+    kept = keep_report(store, done, title, window, {"reference": request.reference, "window": request.current})
+    shown = {"report": done.report.to_dict(), "distributions": kept.distributions, "pipeline_run": None}
+    return {"folder": kept.folder, **shown}
 
 
 @click.command()
@@ -130,10 +119,9 @@ def main(request: str) -> None:
         began_s = time.monotonic()
         workspace = Workspace(Settings.load())
         ray.init(log_to_driver=False, configure_logging=False)
-        done = judge_files(DriftRequest.from_json(request), count_there(workspace.store))
-        folder = keep(workspace.store, done)
-        say(f"{done.report.verdict}: {done.report.reason}")
-        return {"folder": folder, "verdict": done.report.verdict, "wall_s": round(time.monotonic() - began_s, 2)}
+        asked = DriftRequest.from_json(request)
+        done = judge_files(asked, count_there(workspace.store))
+        return keep(workspace.store, asked, done) | {"wall_s": round(time.monotonic() - began_s, 2)}
 
     run_job(work)
 

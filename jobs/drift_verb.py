@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +53,8 @@ def drift(
 def _of_endpoint(
     workspace: Workspace, name: str, options: dict[str, Any], json_file: Path | None, html_file: Path | None
 ) -> None:
+    from .drift_table import show_drift
     from .remote import run_remote
-    from .terminal import show_drift
 
     given = {"--version": options["version"], "--since": options["since"], "--until": options["until"]}
     arguments = [str(part) for key, value in given.items() if value is not None for part in (key, value)]
@@ -91,16 +90,16 @@ def _of_files(
     workspace: Workspace, request: DriftRequest, local: bool, json_file: Path | None, html_file: Path | None
 ) -> None:
     from .drift_files import count_here, judge_files, keep
+    from .drift_table import show_drift
     from .remote import run_remote
-    from .terminal import show_report
 
     if local:
-        folder = keep(workspace.store, judge_files(request, count_here))
+        result = keep(workspace.store, request, judge_files(request, count_here))
     else:
-        folder = run_remote(workspace, "drift_files", [request.to_json()], click.echo)["folder"]
-    _copy(workspace, folder, json_file, html_file)
-    show_report(json.loads(workspace.store.read(f"{folder}/report.json")))
-    click.echo(f"kept: {workspace.store.uri(folder)}")
+        result = run_remote(workspace, "drift_files", [request.to_json()], click.echo)
+    _copy(workspace, result["folder"], json_file, html_file)
+    show_drift(result)
+    click.echo(f"kept: {workspace.store.uri(result['folder'])}")
 
 
 def _copy(workspace: Workspace, folder: str, json_file: Path | None, html_file: Path | None) -> None:

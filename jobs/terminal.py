@@ -15,7 +15,6 @@ from ..platform.errors import NotFound, Unavailable
 from ..platform.project import Project
 from ..platform.settings import Settings
 from ..platform.state import Deployment, Entry, PipelineRun, SnapshotRecord, Step, Token
-from ..platform.stats import ColumnDrift, DriftReport
 from ..platform.traffic import Split, app_name
 from ..platform.workspace import Workspace
 from ..serve.versions import Replicas, application_states, replicas_of
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 console = Console(highlight=False, markup=False)  # names and reasons are not ours to style
 
-MOST_DRIFT_ROWS = 15
+MOST_ROWS = 15
 FOLLOW_PERIOD_S = 0.3
 
 
@@ -124,27 +123,7 @@ def show_verdict(verdict: Verdict) -> None:
         console.print(f"{'kept  ' if gate.passed else 'BROKEN'} {gate.reason}")
 
 
-def show_drift(result: Mapping[str, Any], most: int = MOST_DRIFT_ROWS) -> None:
-    """The columns that moved most, the verdict, and the run that it started."""
-    values = {k: v for k, v in result["report"].items() if k not in {"window", "version"}}
-    report = DriftReport.from_dict(values)
-    table = make_table("column", "by", ">value", ">limit", ">p adjusted", "verdict")
-    for column in sorted(report.columns, key=_excess, reverse=True)[:most]:
-        numbers = [_number(column.value), _number(column.limit), f"{column.adjusted_p:.2g}"]
-        table.add_row(column.column, column.judged or "", *numbers, column.verdict)
-    console.print(table)
-    if len(report.columns) > most:
-        console.print(f"… and {len(report.columns) - most} columns that moved less")
-    console.print(f"{report.verdict} on {report.current_rows} rows: {report.reason}")
-    if result["pipeline_run"]:
-        console.print(f"follow it: `rayloop pipeline show {result['pipeline_run']} --follow`")
-
-
-def _excess(column: ColumnDrift) -> float:
-    return column.value / column.limit if column.value is not None and column.limit else 0.0
-
-
-def show_shadow_report(found: Mapping[str, Any], most: int = MOST_DRIFT_ROWS) -> None:
+def show_shadow_report(found: Mapping[str, Any], most: int = MOST_ROWS) -> None:
     """How alike a shadow and the primary answered, number by number, and how fast and how often they failed."""
     primary = ", ".join(f"v{version}" for version in found["primary_versions"]) or "the primary"
     shadow, agreement = f"shadow v{found['version']}", found["agreement"]

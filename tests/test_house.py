@@ -206,7 +206,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = {f"rayloop/{name_of(path)}" for path in [*MODULES, ROOT / "__init__.py"]}
-    assert names == modules | {"rayloop/py.typed", "rayloop/platform/state/migrations/script.py.mako"}
+    page = {f"rayloop/platform/report/page.{end}" for end in ("css", "html", "js")}
+    assert names == modules | page | {"rayloop/py.typed", "rayloop/platform/state/migrations/script.py.mako"}
 
 
 SMOKE = """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...platform.errors import NotFound, RayloopError, Unavailable
+from ...platform.errors import InvalidInput, NotFound, RayloopError, Unavailable
+from ...platform.report import CONTENT_TYPE, DriftCheck, read_stored, write_metrics
 from ...platform.state import Deployment, Token
 from ...platform.traffic import Split, app_name
 from ...platform.workspace import Workspace
@@ -104,6 +105,19 @@ class Api:
         else:
             serving.undeploy(self._workspace, call.endpoint, version)
         return Answer(200, {})
+
+    def drift_metrics(self, _call: Call) -> Answer:
+        """The newest drift verdict of every endpoint that is served, as Prometheus reads it."""
+        served = {found.endpoint for found in self._workspace.endpoints.deployments()}
+        checks, unreadable = [], 0
+        for found in self._workspace.verdicts.newest_drift():
+            if found.endpoint not in served:
+                continue
+            try:
+                checks.append(DriftCheck(found.endpoint, found.version, read_stored(found.report), found.at_s))
+            except InvalidInput:
+                unreadable += 1
+        return Answer(200, write_metrics(checks, unreadable).encode(), {"content-type": CONTENT_TYPE})
 
     def list_tokens(self, _call: Call) -> Answer:
         """Every token that ever was; never the tokens themselves."""

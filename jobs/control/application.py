@@ -58,6 +58,7 @@ def routes(api: Api) -> list[Route]:
         _route("DELETE", "/v2/endpoints/{endpoint}/versions/{version}", api.undeploy),
         _route("PUT", "/v2/endpoints/{endpoint}/versions/{version}/replicas", api.scale),
         _route("GET", "/v2/operations/{id}", api.show_operation),
+        _route("GET", "/drift/metrics", api.drift_metrics),
         _route("POST", "/v2/repository/models/{endpoint}/load", api.load),
         _route("POST", "/v2/repository/models/{endpoint}/unload", api.unload),
         _route("GET", "/v2/tokens", api.list_tokens, is_for_admins=True),
@@ -159,7 +160,7 @@ async def _read_body(receive: Receive) -> bytes:
 
 
 async def _send(answer: Answer, send: Send) -> None:
-    body = orjson.dumps(answer.value)
+    body = answer.value if isinstance(answer.value, bytes) else orjson.dumps(answer.value)
     headers = {"content-type": "application/json", "content-length": str(len(body)), **answer.headers}
     written = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": written})

@@ -80,7 +80,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and what is written as JSON."""
+    """A status and what is written as JSON; bytes are written as they are, with a content type of their own."""
 
     status: int
     value: Any

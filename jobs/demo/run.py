@@ -17,8 +17,9 @@ from ...platform.settings import Settings
 from ...platform.workspace import Workspace
 from .. import services, serving
 from ..data import add_data, remember_project
+from ..drift_table import show_drift
 from ..remote import run_remote
-from ..terminal import console, follow_pipeline, make_table, show_addresses, show_drift
+from ..terminal import console, follow_pipeline, make_table, show_addresses
 from .camera import load_parts
 from .project import FOLDER, add_rows, make_project
 from .traffic import Asked, Traffic, ask

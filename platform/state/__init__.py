@@ -7,12 +7,13 @@ from .pipelines import PipelineRun, Pipelines, Step
 from .projects import Projects, SnapshotRecord
 from .replicas import Replica, Replicas
 from .tokens import ROLES, Token, Tokens
-from .verdicts import Verdicts
+from .verdicts import DriftRecord, Verdicts
 
 __all__ = [
     "ROLES",
     "Database",
     "Deployment",
+    "DriftRecord",
     "Endpoints",
     "Entry",
     "Ledger",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from .database import Database
 from .ledger import Ledger
@@ -20,6 +20,16 @@ class VerdictRecord:
 
     passed: bool
     evidence: Mapping[str, Any]
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRecord:
+    """A drift report of an endpoint, as it was stored."""
+
+    endpoint: str
+    version: int
+    report: Mapping[str, Any]
     at_s: float
 
 
@@ -59,3 +69,11 @@ class Verdicts:
         with self._database.engine.connect() as connection:
             row = connection.execute(query.order_by(drift_report.c.id.desc()).limit(1)).first()
         return None if row is None else row.report
+
+    def newest_drift(self) -> list[DriftRecord]:
+        """The newest drift report of every endpoint that has one, by name."""
+        newest = select(func.max(drift_report.c.id)).group_by(drift_report.c.endpoint)
+        query = select(drift_report).where(drift_report.c.id.in_(newest)).order_by(drift_report.c.endpoint)
+        with self._database.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [DriftRecord(row.endpoint, row.version, row.report, row.at_s) for row in rows]

@@ -7,7 +7,7 @@ A replica gets the client's path unchanged behind the prefix of its app, `/versi
 from __future__ import annotations
 
 from .answers import ERRORS, json_body
-from .control import control_backend, control_choice
+from .control import control_backend, control_choice, drift_choice, drift_rules
 from .counts import TABLE
 from .grpc import grpc_errors, grpc_sections
 from .rules import BACKEND, LIMITS, frontend_rules
@@ -123,7 +123,9 @@ def _metrics(settings: EdgeSettings) -> Section:
         f"bind 127.0.0.1:{settings.metrics_port}",
         "http-request use-service prometheus-exporter if { path /metrics }",
         "http-request use-service lua.versions if { path /versions }",
+        *drift_rules(settings),
         f"http-request return status 404 {json_body({'error': ERRORS[404]})}",
+        *drift_choice(settings),
     ]
 
 

@@ -10,14 +10,16 @@ BACKEND = "control"
 ANSWER_TIMEOUT_S = 300
 
 _PATHS = (
-    "{ path /v2/endpoints /v2/tokens }",
+    "{ path /v2/endpoints /v2/tokens /drift/metrics }",
     "{ path_beg /v2/endpoints/ /v2/operations/ /v2/tokens/ }",
     "{ path_reg '^/v2/repository/models/[^/]+/(load|unload)$' }",
 )
+_IS_DRIFT = "{ path /drift/metrics }"
 _IS_CONTROL = "{ var(txn.control) -m found }"
 _NEEDS_DEPLOY = {"error": "this needs a token of role deploy or admin"}
 _NEEDS_ADMIN = {"error": "this needs a token of role admin"}
 _FROM_A_PAGE = {"error": "a web page may not ask this of an edge without tokens"}
+_ONLY_READ = {"error": "metrics are read by GET alone"}
 _DOWN = {"error": "the control service is not up; what is served is served on"}
 
 
@@ -46,6 +48,24 @@ def control_rules(settings: EdgeSettings) -> list[str]:
         f"http-request set-header x-request-id %[var(txn.request_id)] if {_IS_CONTROL}",
         f"http-request allow if {_IS_CONTROL}",
     ]
+
+
+def drift_rules(settings: EdgeSettings) -> list[str]:
+    """Give the rules by which the port of metrics lets Prometheus through to the control API, which reads verdicts."""
+    if settings.control_socket is None:
+        return []
+    return [
+        "http-request del-header x-rayloop- -m beg",
+        f"http-request return status 405 {json_body(_ONLY_READ)} if {_IS_DRIFT} !METH_GET",
+        f"http-request set-header x-rayloop-secret {settings.secret} if {_IS_DRIFT}",
+        f"http-request set-header x-rayloop-role ours if {_IS_DRIFT}",
+        f"http-request allow if {_IS_DRIFT}",
+    ]
+
+
+def drift_choice(settings: EdgeSettings) -> list[str]:
+    """Give that port's choice of the control backend."""
+    return [] if settings.control_socket is None else [f"use_backend {BACKEND} if {_IS_DRIFT}"]
 
 
 def control_choice(settings: EdgeSettings) -> list[str]:

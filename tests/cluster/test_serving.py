@@ -147,12 +147,12 @@ def test_drift_is_found_where_it_is(live: Live, project: Path) -> None:
     _ask(live, rows=rows)
     until = _when_captured(live, since, 120)
     text = live.run("drift", NAME, "--since", str(since), "--until", str(until), cwd=project)
-    assert "none on 120 rows" in text
+    assert "no drift on 120 rows" in text
     later = time.time()
     _ask(live, rows=[[value + 3 for value in row] for row in rows])
     until = _when_captured(live, later, 120)
     text = live.run("drift", NAME, "--since", str(later), "--until", str(until), cwd=project)
-    assert "drift on 120 rows" in text
+    assert "\ndrift on 120 rows" in text
     # Nothing new is labelled, so the run that the verdict starts must end without a new version.
     (run,) = live.workspace.pipelines.runs(NAME)
     wait_until(lambda: live.workspace.pipelines.get(run.id).has_ended, 60, "the pipeline run ends")

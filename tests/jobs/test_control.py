@@ -274,6 +274,7 @@ ALL = [
     ("DELETE", f"{ENDPOINT}/versions/1"),
     ("PUT", f"{ENDPOINT}/versions/1/replicas"),
     ("GET", "/v2/operations/1-2"),
+    ("GET", "/drift/metrics"),
     ("POST", f"{REPOSITORY}/load"),
     ("POST", f"{REPOSITORY}/unload"),
     ("GET", "/v2/tokens"),

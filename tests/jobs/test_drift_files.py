@@ -41,7 +41,7 @@ def test_a_shifted_column_is_found(folder: Path) -> None:
 def test_a_kept_profile_is_a_reference(folder: Path) -> None:
     store = Store(str(folder / "store"))
     first = judge_files(request(folder), count_here)
-    kept = store.path(f"{keep(store, first)}/reference.profile")
+    kept = store.path(f"{keep(store, request(folder), first)['folder']}/reference.profile")
     assert read_profile(Path(kept).read_bytes()) == first.reference
     again = judge_files(request(folder, reference=kept, columns=("y",)), count_here)
     assert [column.column for column in again.report.columns] == ["y"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from rayloop.platform.state import Database, Ledger, Verdicts
 
@@ -40,3 +42,10 @@ def test_the_newest_drift_report_of_an_endpoint_counts(verdicts: Verdicts) -> No
     ]
     assert numbers == sorted(set(numbers))
     assert verdicts.latest_drift("churn") == {"verdict": "drifted", "columns": [{"psi": 0.25}]}
+    newest = [(found.endpoint, found.version, found.report["verdict"]) for found in verdicts.newest_drift()]
+    assert newest == [("churn", 2, "drifted"), ("fraud", 1, "drifted")]
+    assert all(0 <= time.time() - found.at_s < 60 for found in verdicts.newest_drift())
+
+
+def test_without_a_drift_report_there_is_no_newest(verdicts: Verdicts) -> None:
+    assert verdicts.newest_drift() == []

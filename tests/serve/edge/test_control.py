@@ -12,7 +12,7 @@ from rayloop.platform.errors import InvalidInput
 from rayloop.platform.traffic import Access, Split
 from rayloop.serve.edge import Traffic
 
-from .conftest import Backend
+from .conftest import SECRET, Backend, free_port
 
 INFER = "/v2/models/digits/infer"
 LIST = "/v2/endpoints"
@@ -30,6 +30,7 @@ DEPLOYERS_PATHS = [
     ("DELETE", "/v2/endpoints/digits/versions/4"),
     ("PUT", "/v2/endpoints/digits/versions/4/replicas"),
     ("GET", "/v2/operations/1-2"),
+    ("GET", "/drift/metrics"),
     ("POST", "/v2/repository/models/digits/load"),
     ("POST", "/v2/repository/models/digits/unload"),
 ]
@@ -206,3 +207,29 @@ def test_the_socket_has_a_path_that_fits(stage):
         stage.settings(control_socket=Path("/x" * 60))
     with pytest.raises(InvalidInput, match="control_socket"):
         stage.settings(control_socket=Path("relative.sock"))
+
+
+def test_prometheus_reads_verdicts_at_the_port_of_metrics_without_a_token(stage):
+    port = free_port()
+    control, edge, _ = put_up(stage, metrics_port=port)
+    try:
+        client, forged = stage.client_of(port), {"x-rayloop-role": "admin", "x-rayloop-client": "me"}
+        seen = client.ask("/drift/metrics", headers=forged)
+        assert (seen.status, seen.json["path"]) == (200, "/drift/metrics")
+        told = {name: value for name, value in seen.json["headers"].items() if name.startswith("x-rayloop-")}
+        assert told == {"x-rayloop-secret": SECRET, "x-rayloop-role": "ours"}
+        assert client.ask("/drift/metrics", "POST").status == 405
+        for path in ("/v2/endpoints", "/drift/metrics/more", "/drift"):
+            assert client.ask(path).status == 404
+        assert control.seen == ["/drift/metrics"]
+        assert "haproxy_" in client.ask("/metrics").body.decode()
+        assert edge.step(Traffic(SPLITS, VERSIONS, CLOSED)).has_changed is False
+    finally:
+        control.end()
+
+
+def test_without_a_control_api_the_port_of_metrics_has_no_verdicts(stage):
+    port = free_port()
+    edge, _ = stage.edge(stage.settings(metrics_port=port))
+    edge.step(Traffic(SPLITS, VERSIONS, CLOSED))
+    assert stage.client_of(port).ask("/drift/metrics").status == 404
