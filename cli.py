@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .jobs.deploy import deploy
+from .jobs.labels import labels
+from .jobs.performance import performance
 from .jobs.scaling import scale_version
 from .jobs.tokens import token
 from .jobs.traffic import rollback, shadow, shadow_report, split
@@ -44,7 +46,7 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
-for verb in (deploy, rollback, scale_version, shadow, shadow_report, split, token):
+for verb in (deploy, labels, performance, rollback, scale_version, shadow, shadow_report, split, token):
     main.add_command(verb)
 
 
