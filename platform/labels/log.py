@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -40,15 +41,15 @@ class LabelLog:
     def __init__(self, store: Store, batches: LabelBatches) -> None:
         self._store, self._batches = store, batches
 
-    def add(self, endpoint: str, labels: Sequence[Label], by: str) -> Added:
+    def add(self, endpoint: str, labels: Sequence[Label], by: str, now_s: float | None = None) -> Added:
         """Store labels, the later of two for one row being the one that counts; `by` says who sent them.
 
         The same again changes nothing, unless another record of one of its rows came in between.
         """
-        stored, numbers = 0, []
+        stored, numbers, now_s = 0, [], time.time() if now_s is None else now_s
         for first in range(0, len(labels), names.MOST_IN_BATCH):
             part = labels[first : first + names.MOST_IN_BATCH]
-            batch, is_new = self._add_batch(endpoint, part, by)
+            batch, is_new = self._add_batch(endpoint, part, by, now_s)
             numbers.append(batch.id)
             stored += len(part) if is_new else 0
         return Added(len(labels), stored, tuple(numbers))
@@ -74,9 +75,9 @@ class LabelLog:
             found += table.filter(is_it).to_pylist()
         return found
 
-    def _add_batch(self, endpoint: str, labels: Sequence[Label], by: str) -> tuple[LabelBatch, bool]:
+    def _add_batch(self, endpoint: str, labels: Sequence[Label], by: str, now_s: float) -> tuple[LabelBatch, bool]:
         digest = _digest(labels)
-        batch, is_new = self._batches.begin(endpoint, digest, len(labels))
+        batch, is_new = self._batches.begin(endpoint, digest, len(labels), now_s)
         if not is_new:
             # Its row may be there without its file, where its sender or this process died in between.
             was_written = self._store.exists(names.batch_path(endpoint, batch.id, batch.arrived_s))
@@ -84,7 +85,7 @@ class LabelLog:
             if was_written and not overruled:
                 return batch, False
             if overruled:
-                batch, _ = self._batches.begin(endpoint, digest, len(labels), anew=True)
+                batch, _ = self._batches.begin(endpoint, digest, len(labels), now_s, anew=True)
         sink = pa.BufferOutputStream()
         pq.write_table(names.to_table(labels, batch.id, batch.arrived_s, by), sink, compression="zstd")
         self._store.write(names.batch_path(endpoint, batch.id, batch.arrived_s), sink.getvalue().to_pybytes())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .outcomes import Floats, Outcomes
 
@@ -33,8 +34,9 @@ class LossModel:
         if not len(outcomes):
             return {}
         given_NF = _given(outcomes)
-        absolute_N = np.maximum(self.absolute.predict(given_NF), 0.0)
-        squared_N = np.maximum(self.squared.predict(given_NF), 0.0)
+        with threadpool_limits(1, user_api="openmp"):
+            absolute_N = np.maximum(self.absolute.predict(given_NF), 0.0)
+            squared_N = np.maximum(self.squared.predict(given_NF), 0.0)
         return {"mae": float(absolute_N.mean()), "rmse": math.sqrt(float(squared_N.mean()))}
 
 
@@ -48,10 +50,12 @@ def fit_loss_model(outcomes: Outcomes) -> LossModel:
         usable = usable.take(np.random.default_rng(_SEED).choice(len(usable), MOST_ROWS, replace=False))
     error_N = usable.predicted_N - usable.target_N
     given_NF = _given(usable)
-    absolute, squared = (
-        HistGradientBoostingRegressor(max_iter=100, early_stopping=False, random_state=_SEED).fit(given_NF, loss_N)
-        for loss_N in (np.abs(error_N), error_N**2)
-    )
+    # Its threads wait for each other by spinning: on busy cores 4,000 rows took 7 s on two threads, and 0.3 s on one.
+    with threadpool_limits(1, user_api="openmp"):
+        absolute, squared = (
+            HistGradientBoostingRegressor(max_iter=100, early_stopping=False, random_state=_SEED).fit(given_NF, loss_N)
+            for loss_N in (np.abs(error_N), error_N**2)
+        )
     return LossModel(absolute, squared, len(usable))
 
 

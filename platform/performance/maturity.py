@@ -49,8 +49,7 @@ class Delays:
         """The share of predictions that have a label after each delay."""
         at_risk_D = np.cumsum((self.came_D + self.waiting_D)[::-1])[::-1]
         hazard_D = np.where(at_risk_D >= MIN_AT_RISK, self.came_D / np.maximum(at_risk_D, 1), 0.0)
-        share_D: NDArray[np.float64] = 1.0 - np.cumprod(1.0 - hazard_D)
-        return Curve(share_D)
+        return Curve(1.0 - np.cumprod(1.0 - hazard_D, dtype=np.float64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

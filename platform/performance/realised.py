@@ -65,9 +65,8 @@ def measure_numbers(outcomes: Outcomes) -> dict[str, Estimate]:
 
 def errors_of(outcomes: Outcomes, *, is_classes: bool) -> Floats:
     """The error of each labelled prediction: 0 or 1, or how far it was off."""
-    if is_classes:
-        return (outcomes.target_N != outcomes.predicted_N).astype(np.float64)
-    error_N: Floats = np.abs(outcomes.predicted_N - outcomes.target_N)
+    target_N, predicted_N = outcomes.target_N, outcomes.predicted_N
+    error_N: Floats = (target_N != predicted_N).astype(np.float64) if is_classes else np.abs(predicted_N - target_N)
     return error_N
 
 

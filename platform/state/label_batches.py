@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -28,8 +27,10 @@ class LabelBatches:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, endpoint: str, digest: str, rows: int, *, anew: bool = False) -> tuple[LabelBatch, bool]:
-        """Number a batch, or find the newest of the same digest; the second value says whether it is new.
+    def begin(
+        self, endpoint: str, digest: str, rows: int, now_s: float, *, anew: bool = False
+    ) -> tuple[LabelBatch, bool]:
+        """Number a batch that arrives now, or find the newest of the same digest; the second value says which.
 
         `anew` numbers it although the same one is there.
         """
@@ -38,7 +39,7 @@ class LabelBatches:
             known = connection.execute(query.order_by(label_batch.c.id.desc()).limit(1)).first()
             if known is not None and not anew:
                 return LabelBatch(**known._mapping), False
-            values = {"endpoint": endpoint, "digest": digest, "rows": rows, "arrived_s": round(time.time(), 6)}
+            values = {"endpoint": endpoint, "digest": digest, "rows": rows, "arrived_s": round(now_s, 6)}
             key = connection.execute(label_batch.insert().values(**values)).inserted_primary_key
             assert key is not None
             return LabelBatch(int(key[0]), endpoint, digest, rows, values["arrived_s"]), True  # type: ignore[arg-type]

@@ -40,3 +40,15 @@ def test_the_newest_drift_report_of_an_endpoint_counts(verdicts: Verdicts) -> No
     ]
     assert numbers == sorted(set(numbers))
     assert verdicts.latest_drift("churn") == {"verdict": "drifted", "columns": [{"psi": 0.25}]}
+
+
+def test_the_newest_performance_report_of_an_endpoint_counts(verdicts: Verdicts) -> None:
+    assert verdicts.latest_performance("churn") is None
+    numbers = [
+        verdicts.add_performance("churn", 1, "none", {"verdict": "none"}),
+        verdicts.add_performance("fraud", 1, "drift", {"verdict": "drift"}),
+        verdicts.add_performance("churn", None, "drift", {"verdict": "drift", "windows": []}),
+    ]
+    assert numbers == sorted(set(numbers))
+    assert verdicts.latest_performance("churn") == {"verdict": "drift", "windows": []}
+    assert verdicts.latest_drift("churn") is None
