@@ -66,8 +66,8 @@ def fit_calibrator(scores_NK: Floats, target_N: Floats) -> Calibrator:
         if not _can_learn(score_N, is_class_N):
             continue
         errors = _errors_left_out(score_N, is_class_N)
-        before.append(np.mean([was for was, _ in errors]))
-        after.append(np.mean([became for _, became in errors]))
+        before.append(float(np.mean([was for was, _ in errors])))
+        after.append(float(np.mean([became for _, became in errors])))
         if all(became < was for was, became in errors):
             curves[k] = _isotonic(score_N, is_class_N)
     return Calibrator(tuple(curves), len(target_N), float(np.mean(before or [0.0])), float(np.mean(after or [0.0])))

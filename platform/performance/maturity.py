@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 # D = bins of delay: bin 0 is below a second, each next one ends about a sixth later
 EDGES_D = np.concatenate([[0.0], np.geomspace(1.0, 400 * 86_400.0, 120)])
-MIN_AT_RISK = 30  # beyond it the curve hangs on too few predictions
+MIN_AT_RISK = 30  # below it the curve may hang on too few predictions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +48,13 @@ class Delays:
     def curve(self) -> Curve:
         """The share of predictions that have a label after each delay."""
         at_risk_D = np.cumsum((self.came_D + self.waiting_D)[::-1])[::-1]
-        hazard_D = np.where(at_risk_D >= MIN_AT_RISK, self.came_D / np.maximum(at_risk_D, 1), 0.0)
-        return Curve(1.0 - np.cumprod(1.0 - hazard_D, dtype=np.float64))
+        share_D, without = np.zeros(len(EDGES_D)), 1.0
+        for place, (came, at_risk) in enumerate(zip(self.came_D, at_risk_D, strict=True)):
+            # Of those without a label few are old enough to be seen here: what they do says little of the others.
+            is_believed = at_risk >= min(MIN_AT_RISK, 0.5 * without * self.total)
+            without *= 1.0 - came / at_risk if at_risk and is_believed else 1.0
+            share_D[place] = 1.0 - without
+        return Curve(share_D)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -52,4 +52,5 @@ def test_a_tail_of_few_predictions_is_not_believed() -> None:
     delay = np.concatenate([np.full(1_000, 10.0), np.full(5, 50 * HOUR_S)])
     age = np.full(1_005, 10 * HOUR_S)
     waiting = Delays.count(np.full(1_000, np.nan), np.full(1_000, 10 * HOUR_S))
+    assert Delays.count(delay, np.full(1_005, 90 * HOUR_S)).curve().promise == 1.0  # all of them were seen
     assert (Delays.count(delay, age) + waiting).curve().promise == pytest.approx(1_000 / 2_005)
