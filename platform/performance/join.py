@@ -25,7 +25,7 @@ from .maturity import Delays
 from .outcomes import PREDICTION, UNKNOWN_CLASS, Outcomes, columns_to_read, encode_labels, outcomes_of
 from .windows import Grid
 
-LABELS_AT_ONCE = 1_000_000  # about 150 MB
+LABELS_AT_ONCE = 1_000_000  # with as many predictions kept about 0.5 GB
 MOST_KEPT = 2_000_000  # predictions over all windows
 BATCH_ROWS = 65_536
 
