@@ -22,7 +22,9 @@ class Estimator:
 
     def estimate(self, outcomes: Outcomes) -> dict[str, float]:
         """The metrics to be expected of these predictions; their labels are not looked at."""
-        if self.calibrator is not None and len(outcomes):
+        if self.calibrator is not None:
+            if not len(outcomes) or not np.isfinite(outcomes.scores_NK).all():
+                return {}
             calibrated = self.calibrator.calibrate(outcomes.scores_NK)
             return expected_metrics(outcomes.scores_NK, calibrated, outcomes.predicted_N)
         return self.loss.expected_metrics(outcomes) if self.loss is not None else {}

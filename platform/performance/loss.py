@@ -60,5 +60,6 @@ def fit_loss_model(outcomes: Outcomes) -> LossModel:
 
 
 def _given(outcomes: Outcomes) -> Floats:
-    """The features, and the prediction itself."""
-    return np.column_stack([outcomes.features_NF, outcomes.predicted_N])
+    """The features, and the prediction itself; the trees take what is missing, and nothing infinite."""
+    given_NF = np.column_stack([outcomes.features_NF, outcomes.predicted_N])
+    return np.where(np.isfinite(given_NF), given_NF, np.nan)

@@ -42,7 +42,7 @@ def measure_classes(outcomes: Outcomes, num_classes: int) -> dict[str, Estimate]
         elif pairs:
             found[name] = _mean_of([_ratio(*pair) for pair in pairs], group_N, 0.0, 1.0)
     known = outcomes.take(target_N != UNKNOWN_CLASS)
-    if len(known) and np.isfinite(known.scores_NK).all():
+    if len(known) and np.isfinite(known.scores_NK).all() and (known.scores_NK.sum(axis=1) > 0).all():
         found |= _scored(known, num_classes)
     return found
 

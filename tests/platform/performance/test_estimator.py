@@ -70,11 +70,16 @@ def test_estimates_are_the_realised_metrics_where_scores_are_true(make_outcomes:
         assert value == pytest.approx(realised[name].mean, abs=0.01), name
 
 
-def test_nothing_is_estimated_of_what_is_no_class_or_no_number() -> None:
+def test_nothing_is_estimated_of_what_is_no_class_or_no_number(make_outcomes: Make) -> None:
     scores = two(np.array([0.5, 0.5]))
     assert expected_metrics(scores, scores, np.array([-1.0, 0.0])) == {}
-    assert expected_metrics(np.full((2, 2), np.nan), np.full((2, 2), np.nan), np.zeros(2)) == {}
     assert expected_metrics(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)) == {}
+    target, learnt = drawn(1_000, seed=1, twist=2.5)
+    estimator = fit_estimator(make_outcomes(target, target, scores=learnt), 2, 200)
+    assert estimator.estimate(make_outcomes([0.0, 1.0], [0.0, 1.0], scores=np.full((2, 2), np.nan))) == {}
+    assert estimator.estimate(make_outcomes([], [], scores=np.zeros((0, 2)))) == {}
+    broken = fit_estimator(make_outcomes(target, target, scores=np.full((1_000, 2), np.nan)), 2, 200)
+    assert broken.describe()["calibrated"] is False
 
 
 def test_scores_are_calibrated_only_where_that_helps() -> None:
@@ -152,5 +157,8 @@ def test_a_regression_s_loss_is_estimated_from_its_features() -> None:
     for name in ("mae", "rmse"):
         assert found[name] == pytest.approx(realised[name].mean, rel=0.1)
         assert found[name] > 1.25 * usual[name].mean
+    harder.features_NF[:2, 1] = [np.inf, np.nan]
+    assert estimator.estimate(harder)["mae"] == pytest.approx(found["mae"], rel=0.05)
+    harder = numbers(2_000, seed=1).take(numbers(2_000, seed=1).features_NF[:, 0] > 0.6)
     assert fit_estimator(numbers(100, seed=0), 0, min_rows=200).estimate(harder) == {}
     assert fit_estimator(numbers(4_000, seed=0), 0, 200).estimate(harder) == found  # seeded
