@@ -56,8 +56,14 @@ def _window(window: Mapping[str, Any], metric: str) -> list[str]:
         interval,
         _number(estimate),
         _number(window["past_error"].get(metric)) if estimate is not None else "",
-        window["verdict"] or (window["state"] if window["predictions"] else ""),
+        _state(window),
     ]
+
+
+def _state(window: Mapping[str, Any]) -> str:
+    if not window["predictions"]:
+        return ""
+    return str(window["verdict"] or ("reference" if window["is_reference"] else window["state"]))
 
 
 def _reference(found: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 # D = bins of delay: bin 0 is below a second, each next one ends about a sixth later
 EDGES_D = np.concatenate([[0.0], np.geomspace(1.0, 400 * 86_400.0, 120)])
+_POINTS = 25
 MIN_AT_RISK = 30  # below it the curve may hang on too few predictions
 
 
@@ -72,6 +73,11 @@ class Curve:
         """The share that has its label at an age, by the bins that have ended by then."""
         ended = int(np.searchsorted(EDGES_D, max(age_s, 0.0), side="right")) - 1
         return float(self.share_D[ended - 1]) if ended > 0 else 0.0
+
+    def over(self, oldest_s: float, youngest_s: float) -> float:
+        """The same of predictions whose ages lie evenly between two; those that are still to come are left out."""
+        ages = np.linspace(youngest_s, oldest_s, 2 * _POINTS + 1)[1::2]
+        return float(np.mean([self.at(age) for age in ages if age > 0] or [0.0]))
 
     def delay_s(self, share: float) -> float | None:
         """The delay within which this share of the labels that ever come has come; None where none do."""

@@ -44,6 +44,7 @@ class WindowReport:
     """By how much the estimates were off, in the mean of the judged windows before."""
     verdict: str | None
     """None where it is immature, or the reference itself."""
+    is_reference: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class _Windows:
             unknown_labels=joined.unknown_labels,
             sampled=joined.share,
             coverage=joined.labelled / joined.predictions if joined.predictions else 0.0,
-            expected=None if curve is None else curve.at(self.now_s - (span.since_s + span.until_s) / 2),
+            expected=None if curve is None else curve.over(self.now_s - span.since_s, self.now_s - span.until_s),
             promise=promise,
             state=state,
             reason=reason,
@@ -162,6 +163,7 @@ class _Windows:
             estimates={} if number in self.first else self.estimator.estimate(joined.kept),
             past_error=_past_error(before),
             verdict=None if judgement is None else judgement.verdict,
+            is_reference=is_reference,
         )
         return window, judgement
 

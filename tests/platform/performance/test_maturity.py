@@ -26,6 +26,10 @@ def test_young_predictions_do_not_bend_the_curve() -> None:
         assert curve.at(hours * HOUR_S) == pytest.approx(0.6 * (1 - np.exp(-hours)), abs=0.06)
     assert curve.delay_s(0.5) == pytest.approx(np.log(2) * HOUR_S, rel=0.2)
     assert (curve.at(0.0), curve.at(-5.0)) == (0.0, 0.0)
+    ages = np.linspace(0, 2, 2_001)
+    assert curve.over(2 * HOUR_S, 0.0) == pytest.approx(0.6 * (1 - np.exp(-ages)).mean(), abs=0.04)
+    assert curve.over(2 * HOUR_S, -2 * HOUR_S) == pytest.approx(curve.over(2 * HOUR_S, 0.0), abs=0.02)
+    assert curve.over(-1.0, -5.0) == 0.0
 
 
 def test_counts_add_and_can_be_taken_out() -> None:

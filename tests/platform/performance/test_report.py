@@ -65,6 +65,7 @@ def test_without_recorded_metrics_the_first_windows_are_the_reference_and_are_no
     assert (found.reference.source, found.reference.rows) == ("first windows", 800)
     assert [one.verdict for one in found.windows] == [None, None, "none", "drift"]
     assert found.windows[0].reason.startswith("part of the reference")
+    assert [one.is_reference for one in found.windows] == [True, True, False, False]
     nothing = report(windows)
     assert (nothing.reference, nothing.verdict) == (None, "immature")
     assert nothing.windows[0].reason.startswith("there is no reference to hold accuracy against")
