@@ -11,6 +11,8 @@ import click
 
 from .jobs.deploy import deploy
 from .jobs.drift_verb import drift
+from .jobs.labels import labels
+from .jobs.performance import performance
 from .jobs.scaling import scale_version
 from .jobs.tokens import token
 from .jobs.traffic import rollback, shadow, shadow_report, split
@@ -45,7 +47,7 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
-for verb in (deploy, drift, rollback, scale_version, shadow, shadow_report, split, token):
+for verb in (deploy, drift, labels, performance, rollback, scale_version, shadow, shadow_report, split, token):
     main.add_command(verb)
 
 

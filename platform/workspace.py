@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .data import Snapshot, Store, open_snapshot
+from .labels import LabelLog
 from .settings import Settings
-from .state import Database, Endpoints, Ledger, Pipelines, Projects, Replicas, Tokens, Verdicts
+from .state import Database, Endpoints, LabelBatches, Ledger, Pipelines, Projects, Replicas, Tokens, Verdicts
 
 if TYPE_CHECKING:
     from .registry import Registry
@@ -70,6 +71,11 @@ class Workspace:
         from .registry import Registry
 
         return Registry(self.settings, self.ledger)
+
+    @cached_property
+    def labels(self) -> LabelLog:
+        """Labels of predictions, as they arrived."""
+        return LabelLog(self.store, LabelBatches(self.database))
 
     @property
     def capture_folder(self) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...platform.errors import InvalidInput, NotFound, RayloopError, Unavailable
+from ...platform.labels import parse_body
 from ...platform.report import CONTENT_TYPE, DriftCheck, read_stored, write_metrics
 from ...platform.state import Deployment, Token
 from ...platform.traffic import Split, app_name
 from ...platform.workspace import Workspace
 from ...serve.versions import application_states
 from .. import serving
+from ..labelling import add_labels
 from .bodies import DeployBody, LoadBody, ReasonBody, ReplicasBody, SplitBody, TokenBody, UnloadBody
 from .call import Answer, Call, Forbidden
 from .operations import Operation, Operations
@@ -84,6 +86,11 @@ class Api:
             raise NotImplementedHere("this release cannot scale a version that is up: set serve.replicas and deploy it")
         scale_version(self._workspace, call.endpoint, call.version, replicas)
         return self.show_endpoint(call)
+
+    def add_labels(self, call: Call) -> Answer:
+        """Store what predictions turned out to be; the same body again changes nothing."""
+        added = add_labels(self._workspace, call.endpoint, parse_body(call.content))
+        return Answer(200, added.to_dict())
 
     def show_operation(self, call: Call) -> Answer:
         """How far an operation is."""

@@ -25,6 +25,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY_BYTES = 1 << 20
+MAX_LABELS_BYTES = 4 << 20  # 10,000 labels as SageMaker writes them are 1.5 MB
 # Most of them wait: for the database, MLflow, Serve, or a version that is being brought up.
 THREADS = 32
 
@@ -45,6 +46,7 @@ class Route:
     path: re.Pattern[str]
     handle: Callable[[Call], Answer]
     is_for_admins: bool = False
+    most_bytes: int = MAX_BODY_BYTES
 
 
 def routes(api: Api) -> list[Route]:
@@ -57,6 +59,7 @@ def routes(api: Api) -> list[Route]:
         _route("PUT", "/v2/endpoints/{endpoint}/versions/{version}", api.deploy),
         _route("DELETE", "/v2/endpoints/{endpoint}/versions/{version}", api.undeploy),
         _route("PUT", "/v2/endpoints/{endpoint}/versions/{version}/replicas", api.scale),
+        _route("POST", "/v2/endpoints/{endpoint}/labels", api.add_labels, most_bytes=MAX_LABELS_BYTES),
         _route("GET", "/v2/operations/{id}", api.show_operation),
         _route("GET", "/drift/metrics", api.drift_metrics),
         _route("POST", "/v2/repository/models/{endpoint}/load", api.load),
@@ -107,7 +110,7 @@ class ControlApplication:
         route, names = self._find(scope["method"], scope["path"])
         if route.is_for_admins and not caller.is_admin:
             raise Forbidden(f"this needs a token of role admin, and {_shown(caller)}")
-        call = Call(caller, names, await _read_body(receive))
+        call = Call(caller, names, await _read_body(receive, route.most_bytes))
         with acting_as(caller.actor):
             work = copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work.run, route.handle, call)
@@ -140,21 +143,21 @@ class MethodNotAllowed(RayloopError):
         return {"allow": self.allowed}
 
 
-def _route(method: str, path: str, handle: Callable[[Call], Answer], *, is_for_admins: bool = False) -> Route:
+def _route(method: str, path: str, handle: Callable[[Call], Answer], **more: Any) -> Route:
     kinds = {"version": "[1-9][0-9]{0,8}"}
     pattern = re.sub(r"{(\w+)}", lambda match: f"(?P<{match[1]}>{kinds.get(match[1], '[^/]{1,64}')})", path)
-    return Route(method, re.compile(pattern), handle, is_for_admins)
+    return Route(method, re.compile(pattern), handle, **more)
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive, most_bytes: int) -> bytes:
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise InvalidInput("the client left before its request was whole")
         body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
+        if len(body) > most_bytes:
+            raise BodyTooLarge(f"the body is larger than {most_bytes} bytes")
         if not message.get("more_body", False):
             return bytes(body)
 

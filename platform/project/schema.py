@@ -274,12 +274,18 @@ class MonitorConfig(Section):
     """Share of false discoveries among the columns called drifted."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Share of drifted columns from which the whole data set counts as drifted."""
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """By this share of its reference a metric may be worse before its loss counts as performance drift."""
+    label_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """A window with a smaller share of the labels that its predictions will get in the end is immature."""
 
 
 class RetrainConfig(Section):
     """When a pipeline run starts by itself."""
 
     on_drift: bool = True
+    on_performance: bool = False
+    """True lets performance drift, measured on labels that came in, start a run too."""
     search: bool = False
     """True searches anew in each retraining; false trains with the champion's settings."""
     cooldown_minutes: Annotated[float, Field(ge=0)] = 60

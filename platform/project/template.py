@@ -68,6 +68,7 @@ monitor:
 
 retrain:
   on_drift: true               # a drift verdict starts a pipeline run
+  on_performance: false        # so does performance drift, measured on labels
   cooldown_minutes: 60
 """
 

@@ -2,7 +2,8 @@
 
 from .database import Database, database_exists
 from .endpoints import Deployment, Endpoints
-from .ledger import Entry, Ledger, acting_as
+from .label_batches import LabelBatch, LabelBatches
+from .ledger import Entry, Ledger, acting_as, current_actor
 from .pipelines import PipelineRun, Pipelines, Step
 from .projects import Projects, SnapshotRecord
 from .replicas import Replica, Replicas
@@ -16,6 +17,8 @@ __all__ = [
     "DriftRecord",
     "Endpoints",
     "Entry",
+    "LabelBatch",
+    "LabelBatches",
     "Ledger",
     "PipelineRun",
     "Pipelines",
@@ -28,5 +31,6 @@ __all__ = [
     "Tokens",
     "Verdicts",
     "acting_as",
+    "current_actor",
     "database_exists",
 ]

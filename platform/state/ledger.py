@@ -33,6 +33,11 @@ def acting_as(actor: str) -> Iterator[None]:
         _asker.reset(before)
 
 
+def current_actor() -> str:
+    """Who is behind what this thread or task does: who asked for it, or who runs the process."""
+    return _asker.get() or os.environ.get("RAYLOOP_ACTOR") or _user()
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One thing that was done; `digest` covers every other field and the digest before it."""
@@ -68,7 +73,7 @@ class Ledger:
         entry = Entry(
             seq=1 if last is None else last.seq + 1,
             at_s=round(time.time(), 6),
-            actor=_asker.get() or os.environ.get("RAYLOOP_ACTOR") or _user(),
+            actor=current_actor(),
             action=action,
             subject=subject,
             detail=json.loads(json.dumps(detail)),

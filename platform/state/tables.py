@@ -105,6 +105,28 @@ drift_report = Table(
     Column("at_s", Float, nullable=False),
 )
 
+# One body of labels each, numbered as they arrived; the records are in the store.
+label_batch = Table(
+    "label_batch",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("endpoint", String(64), nullable=False, index=True),
+    Column("digest", String(64), nullable=False, index=True),  # SHA-256 of what its records say
+    Column("rows", Integer, nullable=False),
+    Column("arrived_s", Float, nullable=False),
+)
+
+performance_report = Table(
+    "performance_report",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("endpoint", String(64), nullable=False, index=True),
+    Column("version", Integer),  # null where it is of all versions together
+    Column("verdict", String(32), nullable=False),
+    Column("report", JSON, nullable=False),
+    Column("at_s", Float, nullable=False),
+)
+
 pipeline_run = Table(
     "pipeline_run",
     metadata,

@@ -1,4 +1,4 @@
-"""What was found out about versions: gate verdicts and drift reports."""
+"""What was found out about versions: gate verdicts, drift reports and performance reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from .database import Database
 from .ledger import Ledger
-from .tables import drift_report, verdict
+from .tables import drift_report, performance_report, verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class DriftRecord:
 
 
 class Verdicts:
-    """Stores verdicts and drift reports; the newest one of a version counts."""
+    """Stores verdicts and reports; the newest one of a version counts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -77,3 +77,19 @@ class Verdicts:
         with self._database.engine.connect() as connection:
             rows = connection.execute(query).all()
         return [DriftRecord(row.endpoint, row.version, row.report, row.at_s) for row in rows]
+
+    def add_performance(self, endpoint: str, version: int | None, state: str, report: Mapping[str, Any]) -> int:
+        """Store a performance report, of one version or of all (None); returns its number."""
+        values = {"endpoint": endpoint, "version": version, "verdict": state, "report": dict(report)}
+        with self._database.transaction() as connection:
+            done = connection.execute(performance_report.insert().values(**values, at_s=time.time()))
+            key = done.inserted_primary_key
+            assert key is not None
+            return int(key[0])
+
+    def latest_performance(self, endpoint: str) -> Mapping[str, Any] | None:
+        """The newest performance report of an endpoint as it was stored, or None."""
+        query = select(performance_report).where(performance_report.c.endpoint == endpoint)
+        with self._database.engine.connect() as connection:
+            row = connection.execute(query.order_by(performance_report.c.id.desc()).limit(1)).first()
+        return None if row is None else row.report

@@ -273,6 +273,7 @@ ALL = [
     ("PUT", f"{ENDPOINT}/versions/1"),
     ("DELETE", f"{ENDPOINT}/versions/1"),
     ("PUT", f"{ENDPOINT}/versions/1/replicas"),
+    ("POST", f"{ENDPOINT}/labels"),
     ("GET", "/v2/operations/1-2"),
     ("GET", "/drift/metrics"),
     ("POST", f"{REPOSITORY}/load"),

@@ -49,3 +49,15 @@ def test_the_newest_drift_report_of_an_endpoint_counts(verdicts: Verdicts) -> No
 
 def test_without_a_drift_report_there_is_no_newest(verdicts: Verdicts) -> None:
     assert verdicts.newest_drift() == []
+
+
+def test_the_newest_performance_report_of_an_endpoint_counts(verdicts: Verdicts) -> None:
+    assert verdicts.latest_performance("churn") is None
+    numbers = [
+        verdicts.add_performance("churn", 1, "none", {"verdict": "none"}),
+        verdicts.add_performance("fraud", 1, "drift", {"verdict": "drift"}),
+        verdicts.add_performance("churn", None, "drift", {"verdict": "drift", "windows": []}),
+    ]
+    assert numbers == sorted(set(numbers))
+    assert verdicts.latest_performance("churn") == {"verdict": "drift", "windows": []}
+    assert verdicts.latest_drift("churn") is None

@@ -29,6 +29,7 @@ DEPLOYERS_PATHS = [
     ("PUT", "/v2/endpoints/digits/versions/4"),
     ("DELETE", "/v2/endpoints/digits/versions/4"),
     ("PUT", "/v2/endpoints/digits/versions/4/replicas"),
+    ("POST", "/v2/endpoints/digits/labels"),
     ("GET", "/v2/operations/1-2"),
     ("GET", "/drift/metrics"),
     ("POST", "/v2/repository/models/digits/load"),
