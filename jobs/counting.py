@@ -27,6 +27,7 @@ from ..platform.stats import (
     read_profile,
     write_profile,
 )
+from ..platform.stats.files import PORTION_BYTES
 from .report import say
 
 UNIT_BYTES = 256 * 1024 * 1024
@@ -70,18 +71,22 @@ def units_of(portions: Sequence[Portion], unit_bytes: int = UNIT_BYTES) -> list[
 
 
 def count_on_cluster(
-    files: ParquetFiles, selection: Selection, binnings: Mapping[str, Binning], store: Store | None = None
+    files: ParquetFiles,
+    selection: Selection,
+    binnings: Mapping[str, Binning],
+    store: Store | None = None,
+    unit_bytes: int = UNIT_BYTES,
 ) -> Profile:
     """Profile the rows of a selection on the reference's bins, on all of the cluster's processors or GPUs.
 
     With a store, units that an earlier run of the same files, selection and bins finished are not counted again.
     Raises `InvalidInput` where a file or a column does not fit.
     """
-    units = units_of(files.portions(selection))
+    units = units_of(files.portions(selection, min(unit_bytes, PORTION_BYTES)), unit_bytes)
     if not units:
         return Profile.empty(binnings)
     kept = store if store is not None and len(units) >= KEPT_FROM_UNITS else None
-    folder = f"drift/units/{_fingerprint(files, selection, binnings)}"
+    folder = f"drift/units/{_fingerprint(files, selection, binnings, unit_bytes)}"
     shared = ray.put(Counted(files.filesystem, selection, binnings, None if kept is None else kept.root, folder))
     try:
         refs = _start(shared, units)
@@ -172,10 +177,10 @@ class GpuCounter:
         return count_unit(self._counted, unit, number, "auto")
 
 
-def _fingerprint(files: ParquetFiles, selection: Selection, binnings: Mapping[str, Binning]) -> str:
-    """What makes two runs the same: the files as they are now, the selection, the bins."""
+def _fingerprint(files: ParquetFiles, selection: Selection, binnings: Mapping[str, Binning], unit_bytes: int) -> str:
+    """What makes two runs the same: the files as they are now, the selection, the bins, the cut into units."""
     infos = files.filesystem.get_file_info(list(files.paths))
     states = [(info.path, info.size, info.mtime_ns) for info in infos]
     bins = {name: binning.to_dict() for name, binning in binnings.items()}
-    said = json.dumps([states, selection.describe(), bins], sort_keys=True)
+    said = json.dumps([states, selection.describe(), bins, unit_bytes], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:32]

@@ -29,7 +29,7 @@ from ..platform.stats import (
 from ..platform.stats.files import fit_files
 from ..platform.traffic.captured import Window
 from ..platform.workspace import Workspace
-from .counting import count_on_cluster
+from .counting import UNIT_BYTES, count_on_cluster
 from .drift_report import PROFILE_SUFFIX, Judged, keep_report
 from .report import run_job, say
 
@@ -48,6 +48,8 @@ class DriftRequest:
     times: TimeRange | None = None
     """Rows of the window; the reference is taken whole."""
     compat: str | None = None
+    unit_mib: int | None = None
+    """Decoded MiB that one task of the cluster counts; default 256."""
 
     @classmethod
     def from_json(cls, text: str) -> DriftRequest:
@@ -95,9 +97,10 @@ def count_here(files: ParquetFiles, selection: Selection, binnings: Mapping[str,
     return count_portions(files, files.portions(selection), selection, binnings)
 
 
-def count_there(store: Store) -> Count:
+def count_there(store: Store, unit_mib: int | None = None) -> Count:
     """Count on the cluster, keeping finished units in the store."""
-    return lambda files, selection, binnings: count_on_cluster(files, selection, binnings, store)
+    unit_bytes = UNIT_BYTES if unit_mib is None else unit_mib * 2**20
+    return lambda files, selection, binnings: count_on_cluster(files, selection, binnings, store, unit_bytes)
 
 
 def keep(store: Store, request: DriftRequest, done: Judged) -> dict[str, Any]:
@@ -120,7 +123,7 @@ def main(request: str) -> None:
         workspace = Workspace(Settings.load())
         ray.init(log_to_driver=False, configure_logging=False)
         asked = DriftRequest.from_json(request)
-        done = judge_files(asked, count_there(workspace.store))
+        done = judge_files(asked, count_there(workspace.store, asked.unit_mib))
         return keep(workspace.store, asked, done) | {"wall_s": round(time.monotonic() - began_s, 2)}
 
     run_job(work)

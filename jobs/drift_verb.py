@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--columns", help="columns to compare, with commas between [all]")
 @click.option("--time", "time_column", help="column by which --since and --until choose rows of the window")
 @click.option("--compat", type=click.Choice(["evidently"]), help="choose tests and verdicts as Evidently does")
+@click.option("--unit-mib", type=click.IntRange(min=1), help="decoded MiB that one task of the cluster counts [256]")
 @click.option("--local", is_flag=True, help="count files on this machine, without a cluster")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="write the report there too")
 @click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="write it as a page too")
@@ -79,7 +80,7 @@ def _request(options: dict[str, Any]) -> DriftRequest:
         raise InvalidInput("--since and --until need --time, the column that they are about")
     columns = tuple(part.strip() for part in (options["columns"] or "").split(",") if part.strip())
     reference, current = (_absolute(options[name]) for name in ("reference", "current"))
-    return DriftRequest(reference, current, columns, times, options["compat"])
+    return DriftRequest(reference, current, columns, times, options["compat"], options["unit_mib"])
 
 
 def _absolute(place: str) -> str:
