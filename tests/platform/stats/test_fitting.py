@@ -131,11 +131,13 @@ def test_fit_takes_what_has_bins() -> None:
         fit_binnings(table, ["missing"])
 
 
-def test_vectors_that_cannot_be_measured_from_are_named() -> None:
+def test_lists_that_are_no_vectors_are_named_where_wanted_and_else_left_out() -> None:
+    table = pa.table({"x": [1.0, 2.0], "v": [[1.0], [1.0, 2.0]], "none": pa.nulls(2, pa.list_(pa.float64()))})
+    assert list(fit_binnings(table)) == ["x"]
     with pytest.raises(InvalidInput, match="column 'v': a vector has 2 numbers"):
-        fit_binnings(pa.table({"v": [[1.0], [1.0, 2.0]]}))
-    with pytest.raises(InvalidInput, match="column 'v': a column of vectors holds only nulls"):
-        fit_binnings(pa.table({"v": pa.nulls(3, pa.list_(pa.float64()))}))
+        fit_binnings(table, ["v"])
+    with pytest.raises(InvalidInput, match="column 'none': a column of vectors holds only nulls"):
+        fit_binnings(table, ["none"])
 
 
 def test_chunks_of_the_reference_change_nothing() -> None:
