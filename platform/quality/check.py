@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from ..stats import ColumnProfile, Profile
+from ..stats.columns import type_of
 from . import evidence
 from .anomaly import Anomaly, Code, make_anomaly
 from .chance import CHANCE, is_above
@@ -69,9 +70,13 @@ def _of_rows(rows: int, constraints: Constraints) -> Iterator[Anomaly]:
 def _of_unprofiled(
     name: str, type_: pa.DataType, rows: int, rules: ColumnConstraints, chance: float
 ) -> Iterator[Anomaly]:
+    if rows == 0:
+        return
     if pa.types.is_null(type_):
-        if rows:
-            yield from _Rules(name, chance).all_null(rows, rules.max_null_share)
+        yield from _Rules(name, chance).all_null(rows, rules.max_null_share)
+    elif rules.type == "vector" == type_of(type_):
+        reason = f"column {name!r} holds no vectors of one width, but held {rules.width} numbers in each"
+        yield make_anomaly("VECTOR_WIDTH_CHANGED", reason, name)
     elif rules.type is not None:
         yield make_anomaly("TYPE_CHANGED", f"column {name!r} is {type_}, but was {rules.type}", name)
 

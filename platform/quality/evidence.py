@@ -1,7 +1,7 @@
 """Owns what a column's profile proves: how many values surely break a rule; it knows no limits.
 
 A histogram does not show single values, so each count is the least that the bins and the range prove: it can be too
-low, and never too high.
+low, and not too high. Where each bin of the reference is one single value, a bin stands for its upper edge.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ def below(column: ColumnProfile, bound: float) -> int:
 
 def above(column: ColumnProfile, bound: float) -> int:
     """Finite values that surely lie above a bound."""
-    floors = np.asarray(column.binning.edges)
-    sure = int(column.counts[2 : len(floors) + 2][floors >= bound].sum())
+    edges = np.asarray(column.binning.edges)
+    is_above = edges >= bound  # of the bin, or of over, that begins at the edge
+    if column.binning.is_discrete:
+        is_above[:-1] = edges[1:] > bound
+    sure = int(column.counts[2 : len(edges) + 2][is_above].sum())
     return max(sure, int(column.max is not None and column.max > bound))
 
 

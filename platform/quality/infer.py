@@ -9,12 +9,14 @@ from ..stats.columns import Type
 from ..stats.distinct import STANDARD_ERROR
 from .chance import CHANCE, upper_share
 from .constraints import ColumnConstraints, Constraints
-from .evidence import SKETCH_ERRORS, duplicates, fractions
+from .evidence import duplicates, fractions
 
 OPEN_SHARE = 0.05
 """A column of which more is expected to be new each time, such as names, has no domain."""
 KEY_ROWS = 100
 """Fewer rows can all differ by chance."""
+KEY_ERRORS = 4
+"""Standard errors of the distinct sketch that a key of many rows is given: it can't tell few duplicates from none."""
 WIDE_SPAN = 2**40
 """Whole numbers over such a span are names, as hashes are: that they differ says that they are meant to."""
 
@@ -100,6 +102,6 @@ def _uniqueness(column: ColumnProfile, chance: float) -> dict[str, object]:
     is_known = column.distinct.is_exact or (type_ == "string" and column.counts[0] == 1)
     if is_known:
         return {"max_duplicate_share": upper_share(0, values, chance)}
-    if column.distinct.estimate < values * (1 - 2 * STANDARD_ERROR):
+    if column.distinct.estimate < values * (1 - KEY_ERRORS / 2 * STANDARD_ERROR):
         return {}
-    return {"max_duplicate_share": (2 + SKETCH_ERRORS) * STANDARD_ERROR}
+    return {"max_duplicate_share": KEY_ERRORS * STANDARD_ERROR}
