@@ -66,7 +66,8 @@ class ColumnConstraints:
             raise InvalidInput(f"minimum {self.minimum} lies above maximum {self.maximum}")
         if self.width is not None and not _is_count(self.width, 1):
             raise InvalidInput(f"width is {self.width!r}, but it must be a whole number from 1 on")
-        if self.domain is not None and not all(isinstance(text, str) for text in self.domain):
+        domain: object = self.domain
+        if domain is not None and not (isinstance(domain, tuple) and all(isinstance(text, str) for text in domain)):
             raise InvalidInput("domain must be a list of texts")
 
 
