@@ -13,6 +13,7 @@ from .jobs.deploy import deploy
 from .jobs.drift_verb import drift
 from .jobs.labels import labels
 from .jobs.performance import performance
+from .jobs.quality import quality
 from .jobs.scaling import scale_version
 from .jobs.tokens import token
 from .jobs.traffic import rollback, shadow, shadow_report, split
@@ -47,7 +48,20 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
-for verb in (deploy, drift, labels, performance, rollback, scale_version, shadow, shadow_report, split, token):
+VERBS = (
+    deploy,
+    drift,
+    labels,
+    performance,
+    quality,
+    rollback,
+    scale_version,
+    shadow,
+    shadow_report,
+    split,
+    token,
+)
+for verb in VERBS:
     main.add_command(verb)
 
 
@@ -164,10 +178,9 @@ def data_add(workspace: Workspace) -> None:
     from .jobs.data import add_data, current_project
 
     project, _ = current_project(workspace)
-    added = add_data(workspace, project)
-    manifest = added.snapshot.manifest
-    word = "new" if added.is_new else "known"
-    say(f"{word} snapshot {added.snapshot.digest[:12]}: {manifest.rows} rows in {len(manifest.files)} file(s)")
+    added = add_data(workspace, project, say)
+    rows, files = added.snapshot.manifest.rows, len(added.snapshot.manifest.files)
+    say(f"{'new' if added.is_new else 'known'} snapshot {added.snapshot.digest[:12]}: {rows} rows in {files} file(s)")
 
 
 @data.command("list")
@@ -189,7 +202,7 @@ def _train_like(workspace: Workspace, module: str, snapshot: str | None) -> None
     Cluster.connect(settings=workspace.settings)  # before anything is stored
     project, code = current_project(workspace)
     if snapshot is None:
-        snapshot = add_data(workspace, project).snapshot.digest
+        snapshot = add_data(workspace, project, say).snapshot.digest
     show_version(project, run_remote(workspace, module, ["--snapshot", snapshot], say, code))
 
 

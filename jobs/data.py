@@ -1,13 +1,23 @@
-"""Adds data: reads a project's source, makes the snapshot, and remembers both."""
+"""Adds data: reads a project's source, makes the snapshot, and remembers both and what is odd about it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from ..platform.data import Snapshot, bundle_code, create_snapshot, read_source_files
+from ..platform.errors import InvalidInput, NotFound
 from ..platform.project import Project, find_project, load_project
+from ..platform.quality import Anomaly, Constraints, check, has_error, infer_constraints
+from ..platform.stats import Profile, fit_binnings, profile_table
 from ..platform.workspace import Workspace
+
+FEWEST_ROWS = 0.5
+"""A new snapshot should have so many of the rows of the one before: a source grows, and half a file is an accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +26,8 @@ class AddedData:
 
     snapshot: Snapshot
     is_new: bool
+    anomalies: tuple[Anomaly, ...] = ()
+    """What it breaks of what the snapshot before kept."""
 
 
 def remember_project(workspace: Workspace, project: Project, folder: Path) -> None:
@@ -31,13 +43,55 @@ def current_project(workspace: Workspace) -> tuple[Project, str]:
     return project, workspace.projects.load(project.name)[1]
 
 
-def add_data(workspace: Workspace, project: Project) -> AddedData:
+def add_data(workspace: Workspace, project: Project, say: Callable[[str], None] | None = None) -> AddedData:
     """Make a snapshot of the project's source as it is now; the same content gives the same snapshot.
 
-    Raises InvalidInput or NotFound, with nothing stored, where the source breaks a rule.
+    What is new is held against the snapshot before: anomalies are kept in the store, and said where `say` is given.
+    Raises InvalidInput or NotFound, with nothing stored, where the source breaks a rule, or has an anomaly that is an
+    error where data.quality is `refuse`.
     """
-    snapshot = create_snapshot(workspace.store, project, read_source_files(project.data.source))
     known = [record.digest for record in workspace.projects.snapshots(project.name)]
+    before = known[-1] if known and project.data.quality != "off" else None
+    found: list[Anomaly] = []
+
+    def accept(profile: Profile, schema: pa.Schema) -> None:
+        if before is None:
+            return
+        found.extend(check(profile, snapshot_constraints(workspace, project, before), schema))
+        if project.data.quality == "refuse" and has_error(found):
+            first = next(anomaly for anomaly in found if anomaly.severity == "error")
+            raise InvalidInput(f"{project.data.source} is refused, as data.quality says: {first.code}, {first.reason}")
+
+    snapshot = create_snapshot(workspace.store, project, read_source_files(project.data.source), accept)
+    if found:
+        kept = {"against": before, "anomalies": [anomaly.to_dict() for anomaly in found]}
+        workspace.store.write(_place(project.name, snapshot.digest), json.dumps(kept, indent=1).encode())
     if not known or known[-1] != snapshot.digest:
         workspace.projects.add_snapshot(project.name, snapshot.digest, snapshot.manifest.rows)
-    return AddedData(snapshot, snapshot.digest not in known)
+    if say is not None:
+        for anomaly in found:
+            say(f"{anomaly.severity} {anomaly.code}: {anomaly.reason}")
+    return AddedData(snapshot, snapshot.digest not in known, tuple(found))
+
+
+def snapshot_constraints(workspace: Workspace, project: Project, digest: str) -> Constraints:
+    """What a snapshot's data keep, as the next ones should."""
+    before = workspace.snapshot(project.name, digest)
+    try:
+        profile = before.profile()
+    except (NotFound, InvalidInput):  # made before profiles had this format
+        table = before.table()
+        profile = profile_table(table, fit_binnings(table))
+    return replace(infer_constraints(profile), min_rows=int(before.manifest.rows * FEWEST_ROWS))
+
+
+def kept_anomalies(workspace: Workspace, project: str, digest: str) -> tuple[Anomaly, ...]:
+    """The anomalies that a snapshot had when it was made; none where it had none."""
+    place = _place(project, digest)
+    if not workspace.store.exists(place):
+        return ()
+    return tuple(Anomaly(**values) for values in json.loads(workspace.store.read(place))["anomalies"])
+
+
+def _place(project: str, digest: str) -> str:
+    return f"quality/{project}/{digest}.json"

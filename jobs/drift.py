@@ -15,13 +15,14 @@ from ..platform.model.artifact import load_profile, load_schema
 from ..platform.model.monitored import PREDICTION, captured_rows
 from ..platform.model.schema import Schema
 from ..platform.project import Project
+from ..platform.quality import window_anomalies
 from ..platform.settings import Settings
 from ..platform.state import Deployment
 from ..platform.stats import DriftLimits, DriftReport, ParquetFiles, Profile, compare
 from ..platform.traffic.captured import Window, capture_files
 from ..platform.workspace import Workspace
 from .counting import count_on_cluster
-from .drift_report import Judged, keep_report, log_with_run
+from .drift_report import Judged, keep_report, log_with_run, with_anomalies
 from .report import run_job, say
 
 
@@ -43,6 +44,7 @@ def measure_drift(
     monitor = project.monitor
     limits = DriftLimits(**monitor.limits.model_dump(), alpha=monitor.alpha, min_rows=monitor.min_rows)
     report = compare(reference, current, limits, dataset_share=monitor.share, always=[PREDICTION])
+    report = with_anomalies(report, window_anomalies(reference, current, min_rows=monitor.min_rows))
     stored = report.to_dict() | {"window": [window.since_s, window.until_s], "version": deployed.version}
     number = workspace.verdicts.add_drift(endpoint, deployed.version, report.verdict, stored)
     about = {"endpoint": endpoint, "version": str(deployed.version)}

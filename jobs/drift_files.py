@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow as pa
 import ray
 
 from ..platform.data import Store, parquet_paths
 from ..platform.errors import InvalidInput, NotFound
+from ..platform.quality import countable_columns, window_anomalies
 from ..platform.settings import Settings
 from ..platform.stats import (
     Binning,
@@ -30,7 +32,7 @@ from ..platform.stats.files import fit_files
 from ..platform.traffic.captured import Window
 from ..platform.workspace import Workspace
 from .counting import UNIT_BYTES, count_on_cluster
-from .drift_report import PROFILE_SUFFIX, Judged, keep_report
+from .drift_report import PROFILE_SUFFIX, Judged, keep_report, with_anomalies
 from .report import run_job, say
 
 Count = Callable[[ParquetFiles, Selection, Mapping[str, Binning]], Profile]
@@ -72,10 +74,13 @@ def judge_files(request: DriftRequest, count: Count) -> Judged:
     files = ParquetFiles(*parquet_paths(request.current))
     if request.columns:
         reference = reference.select(request.columns)
-    selection = Selection(tuple(reference.columns), times=request.times)
-    say(f"profiling {files.rows:,} rows of {len(reference.columns)} columns in {len(files.paths)} files")
-    current = count(files, selection, reference.binnings)
-    return Judged(compare(reference, current, compat=request.compat), reference, current)
+    schema = files.schema if not request.columns else pa.schema([f for f in files.schema if f.name in request.columns])
+    # What can't be counted is an anomaly with a name, and the other columns are judged all the same.
+    kept = reference.select(countable_columns(schema, reference))
+    say(f"profiling {files.rows:,} rows of {len(kept.columns)} columns in {len(files.paths)} files")
+    current = count(files, Selection(tuple(kept.columns), times=request.times), kept.binnings)
+    report = compare(kept, current, compat=request.compat)
+    return Judged(with_anomalies(report, window_anomalies(reference, current, schema)), kept, current)
 
 
 def _reference(request: DriftRequest, count: Count) -> Profile:

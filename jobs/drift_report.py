@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..platform.data import Store
 from ..platform.errors import RayloopError
+from ..platform.quality import Anomaly
 from ..platform.registry.report import log_report
 from ..platform.report import describe_drift, document_bytes, render_page, worst_distributions
 from ..platform.stats import DriftReport, Profile, write_profile
@@ -28,6 +29,12 @@ class Judged:
     report: DriftReport
     reference: Profile
     current: Profile
+
+
+def with_anomalies(report: DriftReport, anomalies: Iterable[Anomaly]) -> DriftReport:
+    """The report, and beside its verdicts what is wrong with the window's data."""
+    found = tuple({**anomaly.to_dict(), "message": anomaly.reason} for anomaly in anomalies)
+    return replace(report, anomalies=found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Pipeline:
 
     def snapshot(self) -> Output:
         """Take in the rows that are labelled now; without new ones there is nothing to learn."""
-        added = add_data(self._workspace, self._project)
+        added = add_data(self._workspace, self._project, say)
         rows = added.snapshot.manifest.rows
         champion = self._workspace.registry.alias(self._project.name, CHAMPION)
         if champion is not None:

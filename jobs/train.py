@@ -66,7 +66,7 @@ def main(project_file: Path | None, snapshot: str | None, key: str | None) -> No
         workspace = Workspace(Settings.load())
         if snapshot is None and not workspace.projects.snapshots(project.name):
             remember_project(workspace, project, path.parent)
-            add_data(workspace, project)
+            add_data(workspace, project, say)
         ray.init(log_to_driver=True, configure_logging=False)
         return train(workspace, project, snapshot, key)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -107,10 +107,16 @@ class Snapshot:
         return read_profile(self.store.read(f"snapshots/{self.digest}/profile.parquet"))
 
 
-def create_snapshot(store: Store, project: Project, files: Iterable[SourceFile]) -> Snapshot:
+def create_snapshot(
+    store: Store,
+    project: Project,
+    files: Iterable[SourceFile],
+    accept: Callable[[Profile, pa.Schema], None] | None = None,
+) -> Snapshot:
     """Check every file, then store objects, profile and manifest, in that order; the same content is stored once.
 
-    Raises InvalidInput, before anything is stored, where a file breaks a rule of the project.
+    Raises InvalidInput, before anything is stored, where a file breaks a rule of the project, or where `accept`
+    raises it of what is new.
     """
     kept: list[tuple[SnapshotFile, SourceFile]] = []
     seen: set[str] = set()
@@ -125,14 +131,18 @@ def create_snapshot(store: Store, project: Project, files: Iterable[SourceFile])
             kept.append((SnapshotFile(digest, file.table.num_rows, len(file.content), name), file))
     assert schema is not None
     manifest = Manifest(tuple(entry for entry, _ in kept), tuple((field.name, str(field.type)) for field in schema))
+    folder = f"snapshots/{manifest.digest}"
+    if store.exists(f"{folder}/manifest.json"):
+        return Snapshot(store, manifest)
+    table = pa.concat_tables([file.table.replace_schema_metadata(None) for _, file in kept])
+    found = profile(table)
+    if accept is not None:
+        accept(found, table.schema)
     for entry, file in kept:
         if not store.exists(entry.object_name):
             store.write(entry.object_name, file.content)
-    folder = f"snapshots/{manifest.digest}"
-    if not store.exists(f"{folder}/manifest.json"):
-        table = pa.concat_tables([file.table.replace_schema_metadata(None) for _, file in kept])
-        store.write(f"{folder}/profile.parquet", write_profile(profile(table)))
-        store.write(f"{folder}/manifest.json", manifest.to_json())
+    store.write(f"{folder}/profile.parquet", write_profile(found))
+    store.write(f"{folder}/manifest.json", manifest.to_json())
     return Snapshot(store, manifest)
 
 

@@ -59,6 +59,9 @@ class DataConfig(Section):
     """Columns kept for fairness checks; never features."""
     ignore: tuple[str, ...] = ()
     """Columns that are not features."""
+    quality: Literal["warn", "refuse", "off"] = "warn"
+    """What happens where new data break what the snapshot before kept: they are taken in with a warning, refused where
+    an anomaly is an error, or not looked at."""
     split: SplitConfig = SplitConfig()
 
     @model_validator(mode="after")

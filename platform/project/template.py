@@ -23,6 +23,7 @@ data:
   # time: happened_at          # when a row happened; not a feature
   # sensitive: [sex]           # kept for fairness checks, never features
   # ignore: [comment]          # not features
+  quality: warn                # new data beside the snapshot before: warn, refuse or off
   split:
     by: key                    # key: by hash, or time: the last rows test
     validation: 0.15

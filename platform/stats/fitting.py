@@ -43,16 +43,17 @@ def fit_binnings(
     column that is missing or has a type without a binning.
     """
     names = list(table.column_names) if columns is None else list(columns)
-    fitted: dict[str, Future[Binning]] = {}
+    fitted: dict[str, Future[Binning | None]] = {}
     with ThreadPoolExecutor(num_threads()) as pool:
         for name in names:
             column = column_of(table, name)
             if type_of(column.type) is not None:
-                fitted[name] = pool.submit(_named, name, column, exact)
+                fitted[name] = pool.submit(_named, name, column, exact, is_wanted=columns is not None)
             elif columns is not None:
                 rule = "only numbers, times, booleans, strings and lists of numbers have bins"
                 raise InvalidInput(f"column {name!r} is {column.type}, but {rule}")
-    return {name: found.result() for name, found in fitted.items()}
+    made = {name: found.result() for name, found in fitted.items()}
+    return {name: binning for name, binning in made.items() if binning is not None}
 
 
 def fit_binning(column: pa.ChunkedArray, *, exact: bool = False) -> Binning:
@@ -75,10 +76,12 @@ def fit_binning(column: pa.ChunkedArray, *, exact: bool = False) -> Binning:
     return made if exact else refined(made, values_N)
 
 
-def _named(name: str, column: pa.ChunkedArray, exact: bool) -> Binning:
+def _named(name: str, column: pa.ChunkedArray, exact: bool, *, is_wanted: bool) -> Binning | None:
     try:
         return fit_binning(column, exact=exact)
     except InvalidInput as error:
+        if not is_wanted and kind_of(column.type) == "embedding":
+            return None  # lists of several lengths, or none at all, are no vectors
         raise InvalidInput(f"column {name!r}: {error}") from None
 
 

@@ -59,6 +59,19 @@ def test_a_request_survives_the_command_line(folder: Path) -> None:
     assert DriftRequest.from_json(request(folder).to_json()) == request(folder)
 
 
+def test_a_column_that_is_gone_new_or_of_another_type_is_an_anomaly(folder: Path) -> None:
+    other = folder / "other.parquet"
+    at = pa.array([0] * 500, pa.timestamp("us", tz="UTC"))
+    pq.write_table(pa.table({"x": ["a"] * 500, "z": [1.0] * 500, "at": at}), other)
+    done = judge_files(request(folder, current=str(other), columns=()), count_here)
+    codes = {(found["code"], found["column"]) for found in done.report.anomalies}
+    assert ("SCHEMA_MISSING_COLUMN", "y") in codes
+    assert ("SCHEMA_NEW_COLUMN", "z") in codes
+    assert ("TYPE_CHANGED", "x") in codes
+    assert ("TIME_ZONE_CHANGED", "at") in codes
+    assert done.report.columns == ()
+
+
 def test_what_is_not_there_is_named(folder: Path) -> None:
     with pytest.raises(NotFound, match=r"no such file: .*nothing"):
         judge_files(request(folder, current=str(folder / "nothing")), count_here)
