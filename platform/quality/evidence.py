@@ -7,6 +7,7 @@ low, and not too high. Where each bin of the reference is one single value, a bi
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..stats import ColumnProfile
 from ..stats.distinct import STANDARD_ERROR
@@ -27,20 +28,24 @@ def above(column: ColumnProfile, bound: float) -> int:
     edges = np.asarray(column.binning.edges)
     is_above = edges >= bound  # of the bin, or of over, that begins at the edge
     if column.binning.is_discrete:
-        is_above[:-1] = edges[1:] > bound
+        is_above[:-1] |= ~_is_gap(edges) & (edges[1:] > bound)
     sure = int(column.counts[2 : len(edges) + 2][is_above].sum())
     return max(sure, int(column.max is not None and column.max > bound))
 
 
+def _is_gap(edges: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which bins of a discrete column lie between two of its values: they end just below the next one's."""
+    below_next = np.nextafter(edges.astype(np.float32), np.float32(-np.inf)).astype(np.float64)
+    return np.append(edges[1:-1] == below_next[2:], False)[: len(edges) - 1]
+
+
 def fractions(column: ColumnProfile) -> int:
-    """Finite values that surely are no whole numbers, in a profile on bins of its own."""
-    binning = column.binning
+    """Finite values that surely are no whole numbers: those of bins without one, and the ends of the range."""
     ends = [end for end in (column.min, column.max) if end is not None]
-    sure = int(any(end != int(end) for end in ends))
-    if binning.is_discrete:
-        tops = np.asarray(binning.edges[1:])
-        sure = max(sure, int(column.counts[2 : 2 + binning.num_bins][tops != np.floor(tops)].sum()))
-    return sure
+    edges = np.asarray(column.binning.edges)
+    has_none = np.floor(edges[1:]) <= edges[:-1]
+    sure = int(column.counts[2 : 2 + column.binning.num_bins][has_none].sum())
+    return max(sure, int(any(end != int(end) for end in ends)))
 
 
 def texts(column: ColumnProfile) -> dict[str, int]:

@@ -67,7 +67,7 @@ def calibrate(
         seen = [measure(column, chunk.columns[name]).statistics for chunk in chunks]
         found[name] = {
             statistic: max(_limit(values, method, quantile), least_share * absolute, LEAST_LIMIT)
-            for statistic, absolute in limits.of(column.binning.kind).items()
+            for statistic, absolute in limits.of(column).items()
             if (values := [one for chunk in seen if (one := chunk[statistic]) is not None])
         }
     warning = None

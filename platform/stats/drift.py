@@ -97,7 +97,7 @@ def _judge_columns(
     for name, one, adjusted_p in zip(names, found, adjusted, strict=True):
         ref, cur = reference.columns[name], current.columns[name]
         kind = ref.binning.kind
-        bounds = {**limits.of(kind), **calibrated.get(name, {})}
+        bounds = {**limits.of(ref), **calibrated.get(name, {})}
         judged = _furthest(one.statistics, bounds)
         value, limit, smallest = None, None, None
         if judged is not None:
@@ -163,7 +163,7 @@ def _remark(reference: ColumnProfile, current: ColumnProfile, found: Measured) -
         return f"about {reference.distinct.estimate:.0f} different texts, each too rare to be compared"
     if current.infs > reference.infs:
         return f"the window holds {current.infs} infinite values"
-    if reference.values == reference.counts.max():
+    if reference.distinct.estimate == 1:
         return "the reference holds one single value"
     return None
 

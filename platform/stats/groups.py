@@ -25,7 +25,14 @@ def _dense(group_S: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _by_mass(counts_B: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
-    """Give each bin the quantile group that the middle of its mass falls into."""
+    """Give each bin the quantile group that the middle of its mass falls into; few filled bins keep their own.
+
+    An empty bin goes with the next filled one above it.
+    """
+    is_filled_B = counts_B > 0
+    if 0 < is_filled_B.sum() <= num_groups:
+        next_filled_B: NDArray[np.int64] = np.minimum(np.cumsum(is_filled_B) - is_filled_B, is_filled_B.sum() - 1)
+        return next_filled_B
     doubled_middle_B = 2 * np.cumsum(counts_B) - counts_B
     total = max(int(counts_B.sum()), 1)
     group_B: NDArray[np.int64] = np.minimum(doubled_middle_B * num_groups // (2 * total), num_groups - 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 from ..errors import InvalidInput
 from .columns import Kind
+from .profiles import ColumnProfile
 
 _ORDERED = {"wasserstein": "wasserstein_normed", "js": "js", "ks": "ks", "psi": "psi"}
 _CATEGORIES = {"linf": "linf", "js": "js", "psi": "psi"}
@@ -19,6 +20,8 @@ JUDGES: Mapping[Kind, Mapping[str, str]] = {
     "embedding": {"mmd": "mmd", "js": "js", "psi": "psi"},
 }
 """By kind: a limit's name, and the statistic that it bounds."""
+FEW_VALUES = 5
+"""Evidently's bound between numbers and categories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,15 @@ class DriftLimits:
         if self.min_rows < 1:
             raise InvalidInput(f"min_rows is {self.min_rows}, but it must be at least 1")
 
-    def of(self, kind: Kind) -> dict[str, float]:
-        """The limit of each statistic that judges a column of this kind."""
-        wanted = {statistic: getattr(self, name) for name, statistic in JUDGES[kind].items()}
+    def of(self, column: ColumnProfile) -> dict[str, float]:
+        """The limit of each statistic that judges a column, by the kind and the values of its reference.
+
+        Numbers of few values are judged as categories: by its own small spread a rare flag would always have moved.
+        """
+        kind = column.binning.kind
+        is_few = kind == "numeric" and column.distinct.estimate <= FEW_VALUES
+        judges = JUDGES["categorical"] if is_few else JUDGES[kind]
+        wanted = {statistic: getattr(self, name) for name, statistic in judges.items()}
         return {statistic: limit for statistic, limit in wanted.items() if limit is not None}
 
 

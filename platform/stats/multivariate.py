@@ -54,8 +54,13 @@ def multivariate_drift(
         reason = f"{num_rows} rows and {len(names)} columns, but {MIN_ROWS} rows and a column are needed"
         return shared | {"verdict": "too_few_rows", "reason": reason, "reconstruction": None, "classifier": None}
     ref_NF, cur_MF, is_category_F = _encoded(ref_table, cur_table, names)
-    reconstruction = _reconstruction(ref_NF, cur_MF, is_category_F, generator)
-    classifier = _classifier(ref_NF, cur_MF, is_category_F, names, generator, seed)
+    import sklearn.ensemble  # noqa: F401 - the limit below reaches only the libraries that are loaded
+    from threadpoolctl import threadpool_limits
+
+    # OpenMP's threads spin while they wait: on a busy machine two of them took over 100 s for what one does in 2.
+    with threadpool_limits(1):
+        reconstruction = _reconstruction(ref_NF, cur_MF, is_category_F, generator)
+        classifier = _classifier(ref_NF, cur_MF, is_category_F, names, generator, seed)
     order: list[Verdict] = ["none", "possible", "drift"]
     verdict = max((reconstruction["verdict"], classifier["verdict"]), key=order.index)
     reason = f"{classifier['reason']}; {reconstruction['reason']}"
@@ -166,6 +171,10 @@ def _classifier(
     from sklearn.model_selection import StratifiedKFold
 
     rows = np.vstack([ref_NF, cur_MF])
+    for place in range(len(names)):
+        # Boosted trees find no bins where nearly all is missing: then it only counts which values are.
+        if np.sum(~np.isnan(rows[:, place])) < MIN_ROWS:
+            rows[:, place] = np.isnan(rows[:, place])
     is_current = np.repeat([0, 1], [len(ref_NF), len(cur_MF)])
     scores, importance_F = np.zeros(len(rows)), np.zeros(len(names))
     aucs = []

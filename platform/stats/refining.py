@@ -24,6 +24,8 @@ TOLERANCE = 0.0005
 LEAST_GAP = 1 / 128
 """In standard deviations: narrower gaps between two values of a discrete column stay as they are."""
 
+_SMALLEST = float(np.finfo(np.float32).smallest_normal)
+
 
 def refined(binning: Binning, values_N: NDArray[Any]) -> Binning:
     """Split the bins of the reference's values that are wide for what is in them, or may come to be.
@@ -40,46 +42,54 @@ def refined(binning: Binning, values_N: NDArray[Any]) -> Binning:
         spread = float(sorted_N.std())
     if not 0 < spread < np.inf:
         return binning
-    more = _before_values(binning, spread) if binning.is_discrete else _middles(binning, sorted_N, spread)
+    if binning.is_discrete:
+        gaps = _gaps(binning, spread)
+        more = [high for _, high in gaps]
+        more += _middles(gaps, sorted_N, spread, MAX_MORE - len(more))
+    else:
+        more = _middles(list(zip(binning.edges, binning.edges[1:], strict=False)), sorted_N, spread, MAX_MORE)
     return replace(binning, edges=tuple(sorted({*binning.edges, *more})))
 
 
-def _before_values(binning: Binning, spread: float) -> list[float]:
+def _gaps(binning: Binning, spread: float) -> list[tuple[float, float]]:
+    """The wide gaps between two values, each from the lower one to just below the upper one."""
     edges = np.asarray(binning.edges)
-    gaps = np.diff(edges)[1:]  # the first edge is no value
-    if not len(gaps):
+    widths = np.diff(edges)[1:]  # the first edge is no value
+    if not len(widths):
         return []
-    usual = max(float(gaps.min()), 1.0) if binning.type == "integral" else float(gaps.min())
-    wide = np.flatnonzero((gaps > 1.5 * usual) & (gaps > LEAST_GAP * spread)) + 2
+    usual = max(float(widths.min()), 1.0) if binning.type == "integral" else float(widths.min())
+    wide = np.flatnonzero((widths > 1.5 * usual) & (widths > LEAST_GAP * spread))
     found = []
-    for place in wide[np.argsort(-gaps[wide - 2], kind="stable")][:MAX_MORE]:
-        edge = float(np.nextafter(np.float32(edges[place]), np.float32(-np.inf)))
-        if edges[place - 1] < edge < edges[place] and abs(edge) >= float(np.finfo(np.float32).smallest_normal):
-            found.append(edge)
+    for place in wide[np.argsort(-widths[wide], kind="stable")][:MAX_MORE]:
+        low, value = float(edges[place + 1]), float(edges[place + 2])
+        high = float(np.nextafter(np.float32(value), np.float32(-np.inf)))
+        if low < high < value and abs(high) >= _SMALLEST:
+            found.append((low, high))
     return found
 
 
-def _middles(binning: Binning, sorted_N: NDArray[np.float64], spread: float) -> list[float]:
-    edges = np.asarray(binning.edges)
-    ranks = np.searchsorted(sorted_N, edges, side="right")
+def _middles(bins: list[tuple[float, float]], sorted_N: NDArray[np.float64], spread: float, most: int) -> list[float]:
+    """Halve the bin that may be wrong by most, again and again."""
 
     def entry(low: float, high: float, first: int, last: int) -> tuple[float, float, float, int, int]:
         share = (last - first) / len(sorted_N)
         return -(high - low) / spread * (share + WINDOW_SHARE), low, high, first, last
 
-    parts = zip(edges.tolist(), edges[1:].tolist(), ranks.tolist(), ranks[1:].tolist(), strict=False)
-    heap = [one for one in (entry(*part) for part in parts) if -one[0] > TOLERANCE]
+    def rank(value: float) -> int:
+        return int(np.searchsorted(sorted_N, value, side="right"))
+
+    heap = [one for one in (entry(low, high, rank(low), rank(high)) for low, high in bins) if -one[0] > TOLERANCE]
     heapq.heapify(heap)
     found: list[float] = []
-    while heap and len(found) < MAX_MORE:
+    while heap and len(found) < most:
         _, low, high, first, last = heapq.heappop(heap)
         # As a float32, so that a column of that type has the same edge.
         middle = float(np.float32(low + (high - low) / 2))
-        if not low < middle < high or abs(middle) < float(np.finfo(np.float32).smallest_normal):
+        if not low < middle < high or abs(middle) < _SMALLEST:
             continue
         found.append(middle)
-        rank = int(np.searchsorted(sorted_N, middle, side="right"))
-        for half in (entry(low, middle, first, rank), entry(middle, high, rank, last)):
+        between = rank(middle)
+        for half in (entry(low, middle, first, between), entry(middle, high, between, last)):
             if -half[0] > TOLERANCE:
                 heapq.heappush(heap, half)
     return found
