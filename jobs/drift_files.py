@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,26 @@ from ..platform.stats import (
     Profile,
     Selection,
     TimeRange,
+    calibrate,
     compare,
     count_portions,
+    fit_binnings,
+    multivariate_drift,
+    profile_table,
     read_profile,
     widened,
 )
+from ..platform.stats.evidently import SMALL_REFERENCE
 from ..platform.stats.files import fit_files
+from ..platform.stats.fitting import SAMPLE_ROWS
 from ..platform.traffic.captured import Window
 from ..platform.workspace import Workspace
 from .counting import UNIT_BYTES, count_on_cluster
 from .drift_report import PROFILE_SUFFIX, Judged, keep_report, with_anomalies
 from .report import run_job, say
+
+CHUNKS = 10
+MULTIVARIATE_ROWS = 50_000
 
 Count = Callable[[ParquetFiles, Selection, Mapping[str, Binning]], Profile]
 
@@ -50,6 +59,10 @@ class DriftRequest:
     times: TimeRange | None = None
     """Rows of the window; the reference is taken whole."""
     compat: str | None = None
+    calibrated: bool = False
+    """True takes each column's limits from ten parts of the reference in place of fixed ones."""
+    multivariate: bool = False
+    """True looks at the columns together too, on a sample of both sides."""
     unit_mib: int | None = None
     """Decoded MiB that one task of the cluster counts; default 256."""
 
@@ -79,8 +92,34 @@ def judge_files(request: DriftRequest, count: Count) -> Judged:
     kept = reference.select(countable_columns(schema, reference))
     say(f"profiling {files.rows:,} rows of {len(kept.columns)} columns in {len(files.paths)} files")
     current = count(files, Selection(tuple(kept.columns), times=request.times), kept.binnings)
-    report = compare(kept, current, compat=request.compat)
-    return Judged(with_anomalies(report, window_anomalies(reference, current, schema)), kept, current)
+    limits = _calibrated(request, kept) if request.calibrated else None
+    report = compare(kept, current, calibrated=limits, compat=request.compat)
+    report = with_anomalies(report, window_anomalies(reference, current, schema))
+    if request.multivariate:
+        report = replace(report, multivariate=_together(request, files, list(kept.columns)))
+    return Judged(report, kept, current)
+
+
+def _rows_of_reference(request: DriftRequest, columns: Sequence[str], rows: int, wanted: str) -> pa.Table:
+    if request.reference.endswith(PROFILE_SUFFIX):
+        raise InvalidInput(f"{request.reference} is a profile, which holds no rows: {wanted} needs the Parquet files")
+    return ParquetFiles(*parquet_paths(request.reference)).sample(columns, rows)
+
+
+def _calibrated(request: DriftRequest, reference: Profile) -> Mapping[str, Mapping[str, float]]:
+    rows = _rows_of_reference(request, list(reference.columns), SAMPLE_ROWS, "calibration")
+    length = max(1, rows.num_rows // CHUNKS)
+    chunks = [rows.slice(start, length) for start in range(0, length * CHUNKS, length)]
+    found = calibrate(reference, [profile_table(chunk, reference.binnings) for chunk in chunks if chunk.num_rows])
+    say(f"limits from {found.num_chunks} parts of the reference, {length:,} rows each")
+    return found.limits
+
+
+def _together(request: DriftRequest, files: ParquetFiles, columns: Sequence[str]) -> dict[str, Any]:
+    rows = _rows_of_reference(request, columns, MULTIVARIATE_ROWS, "a look at the columns together")
+    found = multivariate_drift(rows, files.sample(columns, MULTIVARIATE_ROWS, request.times))
+    say(f"the columns together: {found['verdict']}, {found['reason']}")
+    return found
 
 
 def _reference(request: DriftRequest, count: Count) -> Profile:
@@ -91,7 +130,12 @@ def _reference(request: DriftRequest, count: Count) -> Profile:
             raise NotFound(f"cannot read {request.reference}: {(error.strerror or str(error)).lower()}") from None
     files = ParquetFiles(*parquet_paths(request.reference))
     say(f"profiling the reference: {files.rows:,} rows in {len(files.paths)} files")
-    binnings = fit_files(files, request.columns or None)
+    if request.compat is not None and files.rows <= SMALL_REFERENCE:
+        binnings = fit_binnings(
+            files.sample(request.columns or files.schema.names), request.columns or None, exact=True
+        )
+    else:
+        binnings = fit_files(files, request.columns or None)
     if not binnings:
         raise InvalidInput(f"{request.reference} has no column that can be profiled")
     return widened(count(files, Selection(tuple(binnings)), binnings))

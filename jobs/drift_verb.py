@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 @click.option("--columns", help="columns to compare, with commas between [all]")
 @click.option("--time", "time_column", help="column by which --since and --until choose rows of the window")
 @click.option("--compat", type=click.Choice(["evidently"]), help="choose tests and verdicts as Evidently does")
+@click.option("--calibrate", is_flag=True, help="limits from ten parts of the reference, in place of fixed ones")
+@click.option("--multivariate", is_flag=True, help="look at the columns together too, on a sample of both sides")
 @click.option("--unit-mib", type=click.IntRange(min=1), help="decoded MiB that one task of the cluster counts [256]")
 @click.option("--local", is_flag=True, help="count files on this machine, without a cluster")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="write the report there too")
@@ -80,7 +82,16 @@ def _request(options: dict[str, Any]) -> DriftRequest:
         raise InvalidInput("--since and --until need --time, the column that they are about")
     columns = tuple(part.strip() for part in (options["columns"] or "").split(",") if part.strip())
     reference, current = (_absolute(options[name]) for name in ("reference", "current"))
-    return DriftRequest(reference, current, columns, times, options["compat"], options["unit_mib"])
+    return DriftRequest(
+        reference,
+        current,
+        columns,
+        times,
+        compat=options["compat"],
+        calibrated=options["calibrate"],
+        multivariate=options["multivariate"],
+        unit_mib=options["unit_mib"],
+    )
 
 
 def _absolute(place: str) -> str:

@@ -162,9 +162,9 @@ class ParquetFiles:
         for batch in file.iter_batches(rows, row_groups=[portion.group], columns=columns, use_threads=False):
             yield _kept(pa.Table.from_batches([batch]), selection)
 
-    def sample(self, columns: Sequence[str], rows: int = SAMPLE_ROWS) -> pa.Table:
+    def sample(self, columns: Sequence[str], rows: int = SAMPLE_ROWS, times: TimeRange | None = None) -> pa.Table:
         """About so many rows, at equal steps over at most SAMPLE_GROUPS row groups; the same each time."""
-        selection = Selection(tuple(columns))
+        selection = Selection(tuple(columns), times=times)
         portions = self.portions(selection)
         groups = list(dict.fromkeys((portion.path, portion.group) for portion in portions))
         chosen = {

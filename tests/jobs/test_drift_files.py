@@ -11,7 +11,7 @@ import pytest
 from rayloop.jobs.drift_files import DriftRequest, count_here, judge_files, keep
 from rayloop.platform.data import Store
 from rayloop.platform.errors import InvalidInput, NotFound
-from rayloop.platform.stats import TimeRange, read_profile
+from rayloop.platform.stats import TimeRange, read_profile, write_profile
 
 
 @pytest.fixture
@@ -51,6 +51,27 @@ def test_a_kept_profile_is_a_reference(folder: Path) -> None:
 def test_a_window_of_time(folder: Path) -> None:
     done = judge_files(request(folder, times=TimeRange("at", 500, 1_500)), count_here)
     assert (done.reference.rows, done.current.rows) == (2_000, 1_000)
+
+
+def test_limits_from_the_reference_itself_and_the_columns_together(folder: Path) -> None:
+    done = judge_files(request(folder, calibrated=True, multivariate=True), count_here)
+    limits = {column.column: column.limit for column in done.report.columns}
+    assert all(limit is not None and limit != 0.1 for limit in limits.values())
+    assert done.report.drifted == ("x",)
+    assert done.report.multivariate is not None
+    assert done.report.multivariate["verdict"] == "drift"
+    kept = folder / "reference.profile"
+    kept.write_bytes(write_profile(done.reference))
+    with pytest.raises(InvalidInput, match="is a profile, which holds no rows: calibration needs the Parquet files"):
+        judge_files(request(folder, reference=str(kept), calibrated=True), count_here)
+
+
+def test_a_small_reference_is_judged_as_evidently_does(folder: Path) -> None:
+    small = folder / "small.parquet"
+    pq.write_table(pq.read_table(folder / "reference" / "0.parquet").slice(0, 300), small)
+    done = judge_files(request(folder, reference=str(small), compat="evidently"), count_here)
+    judged = {column.column: (column.judged, column.verdict) for column in done.report.columns}
+    assert judged == {"x": ("ks_p", "drift"), "y": ("ks_p", "none")}
 
 
 def test_a_request_survives_the_command_line(folder: Path) -> None:
