@@ -56,7 +56,7 @@ class LoadedModel:
         columns: Columns,
         params: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> dict[str, NDArray[np.generic]]:
-        """Answer rows as the signature promises: `prediction`, and `probabilities` or `quantiles` where there are any."""
+        """Answer rows as the signature promises: `prediction`, and `probabilities` or `quantiles` if any."""
         target = self.schema.target
         with torch.inference_mode():
             given = self.task.predict(self.module, self.task.encode(self.schema, columns))

@@ -63,7 +63,8 @@ class Feature:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Feature:
         """The feature of `to_dict`, also after a trip through JSON."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**plain)
 
 
 def fit_feature(name: str, values: pa.ChunkedArray, kinds: Collection[Kind] = ANY_KIND) -> Feature:

@@ -24,7 +24,7 @@ from .vit import VisionTransformer
 PARAMS: Mapping[str, Any] = {
     "model": "resnet",
     "shape": None,
-    "widths": [32, 64, 128],
+    "widths": [16, 32, 64],
     "width": 64,
     "depth": 4,
     "heads": 4,
@@ -99,7 +99,7 @@ class ImageTask(ScoringTask):
         if feature.kind == "array" and _is_channels_first(feature.shape):
             return {"pixels": torch.from_numpy(np.array(pixels_NYXC).reshape(-1, channels, height, width))}
         pixels_NYXC = pixels_NYXC.reshape(-1, height, width, channels)
-        return {"pixels": torch.from_numpy(np.ascontiguousarray(pixels_NYXC.transpose(0, 3, 1, 2)))}
+        return {"pixels": torch.from_numpy(np.array(pixels_NYXC.transpose(0, 3, 1, 2), order="C"))}
 
 
 def image_shape(feature: Feature) -> tuple[int, int, int]:

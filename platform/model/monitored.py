@@ -20,8 +20,6 @@ from .schema import Schema
 
 PREDICTION = f"{OUTPUT_PREFIX}prediction"
 
-Values = pa.ChunkedArray | pa.Array
-
 
 def as_monitored(schema: Schema, rows: pa.Table, prediction: NDArray[np.generic]) -> pa.Table:
     """A table for profiling: the features of `rows`, named as they are captured, and their `prediction`."""
@@ -39,7 +37,7 @@ def monitored_capture(schema: Schema, captured: pa.Table) -> pa.Table:
     return _monitored(schema, columns, answered.column(PREDICTION))
 
 
-def _monitored(schema: Schema, columns: dict[str, pa.ChunkedArray], answers: Values) -> pa.Table:
+def _monitored(schema: Schema, columns: dict[str, pa.ChunkedArray], answers: pa.ChunkedArray | pa.Array) -> pa.Table:
     found: dict[str, Any] = {}
     for feature in schema.features:
         told = _told(feature, columns[feature.name])
@@ -78,7 +76,7 @@ def _unknown(feature: Feature, values: pa.ChunkedArray) -> Any:
     return pa.array([unknown_share(feature, text) for text in values.to_pylist()], pa.float64())
 
 
-def _answer(schema: Schema, values: Values) -> Any:
+def _answer(schema: Schema, values: pa.ChunkedArray | pa.Array) -> Any:
     """A class is text whatever its type: the distance between two classes means nothing."""
     if schema.target.is_classes:
         return values.cast(pa.string())

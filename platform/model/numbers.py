@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ def _pieces(place: int, feature: Feature) -> list[tuple[float, ...]]:
     last = len(edges) - 2
     return [
         (place, low, 1.0 / (high - low), -BEYOND if number == 0 else 0.0, 1.0 + BEYOND if number == last else 1.0)
-        for number, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        for number, (low, high) in enumerate(pairwise(edges))
     ]
 
 

@@ -1,4 +1,4 @@
-"""Owns what the last scores of a module mean: chances of classes or labels, values, quantiles; their loss and answers."""
+"""Owns what a module's scores mean: chances of classes or labels, values, quantiles; their loss and answers."""
 
 from __future__ import annotations
 

@@ -29,13 +29,11 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A convolution, one residual block for each width, each but the first halving the sides; mean over what is left."""
+    """A convolution, one residual block for each width, each but the first halving the sides; and the mean."""
 
     def __init__(self, channels: int, widths: Sequence[int], outputs: int, dropout: float) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], 3, padding=1, bias=False), _norm(widths[0]), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(channels, widths[0], 3, padding=1, bias=False), _norm(widths[0]), nn.ReLU())
         pairs = zip([widths[0], *widths], widths, strict=False)
         self.stages = nn.Sequential(*(Residual(a, b, 1 if place == 0 else 2) for place, (a, b) in enumerate(pairs)))
         self.dropout = nn.Dropout(dropout)

@@ -45,6 +45,12 @@ class Schema:
         for kind in ("numeric", "categorical"):  # each prediction asks for them, so they are parted once
             object.__setattr__(self, kind, tuple(feature for feature in self.features if feature.kind == kind))
 
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Names of numbers and texts that had one value, or none, in every training row; a gap is none."""
+        numbers = [feature.name for feature in self.numeric if not feature.edges]
+        return (*numbers, *(feature.name for feature in self.categorical if len(feature.categories) < 2))
+
     def signature(self) -> Signature:
         """The columns a served model takes and gives."""
         return Signature(tuple(feature.spec for feature in self.features), self.target.outputs)

@@ -31,7 +31,9 @@ def as_windows(table: pa.Table, project: Project) -> pa.Table:
     crosses two keys. Raises InvalidInput where the project names no time, a column is no number, or nothing is left.
     """
     data = project.data
-    options = Options("forecast", PARAMS, {name: project.task.params[name] for name in PARAMS.keys() & project.task.params})
+    options = Options(
+        "forecast", PARAMS, {name: project.task.params[name] for name in PARAMS.keys() & project.task.params}
+    )
     window, horizon, stride = (options.count(name) for name in PARAMS)
     if data.time is None or (data.split.by != "time" and data.key is None):
         raise InvalidInput(

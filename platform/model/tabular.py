@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ CALENDAR = (DAY_S, 7 * DAY_S, 365.2425 * DAY_S)
 
 
 class TabularModule(nn.Module):
-    """Scales, marks what is missing, embeds, and passes all through a perceptron; without hidden layers it is linear."""
+    """Scales, marks gaps, embeds, and passes all through a perceptron; without hidden layers it is linear."""
 
     def __init__(
         self, schema: Schema, hidden: Sequence[int], dropout: float, embeddings: Sequence[int], numbers: str
@@ -130,7 +131,7 @@ def embedding_width(feature: Feature, wanted: int | str, outputs: int | None = N
         return outputs
     if isinstance(wanted, int):
         return wanted
-    return min(MOST_EMBEDDED, round(1.6 * (len(feature.categories) + 1) ** 0.56))
+    return min(MOST_EMBEDDED, round(1.6 * math.pow(len(feature.categories) + 1, 0.56)))
 
 
 def _numbers(feature: Feature, values: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -145,7 +146,8 @@ def _calendar(values: NDArray[np.generic]) -> NDArray[np.float32]:
     turns = np.stack([seconds / cycle for cycle in CALENDAR], axis=1)
     angles = 2 * np.pi * (turns - np.floor(turns))
     found = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
-    return np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    filled: NDArray[np.float32] = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    return filled
 
 
 def _codes(feature: Feature, values: NDArray[np.generic]) -> NDArray[np.int64]:

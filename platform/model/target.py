@@ -62,7 +62,8 @@ class Target:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Target:
         """The target of `to_dict`, also after a trip through JSON."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**plain)
 
     def encode(self, values: pa.ChunkedArray) -> NDArray[np.generic]:
         """Class numbers (rows,) int64; labels (rows, labels) or values (rows,) or (rows, steps) in float32.
@@ -105,9 +106,7 @@ class Target:
         indices = pc.index_in(values, value_set=known)
         if indices.null_count:
             row = pc.index(pc.is_null(indices), True).as_py()
-            raise InvalidInput(
-                f"target {self.name!r} has the {word} {values[row].as_py()!r}, which training never saw"
-            )
+            raise InvalidInput(f"target {self.name!r} has the {word} {values[row].as_py()!r}, which training never saw")
         places: NDArray[np.generic] = indices.to_numpy()
         return places
 
@@ -128,7 +127,9 @@ def quantile_levels(given: object) -> tuple[float, ...]:
     levels = tuple(given) if isinstance(given, (list, tuple)) else (given,)
     is_sound = all(isinstance(level, float) and 0 < level < 1 for level in levels)
     if not is_sound or list(levels) != sorted(set(levels)):
-        raise InvalidInput(f"task.params.quantiles = {given!r}: it must be a list of numbers between 0 and 1, ascending")
+        raise InvalidInput(
+            f"task.params.quantiles = {given!r}: it must be a list of numbers between 0 and 1, ascending"
+        )
     return levels
 
 

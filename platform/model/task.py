@@ -53,7 +53,7 @@ class Task(Protocol):
         ...
 
     def predict(self, module: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
-        """`probabilities` (rows, classes or labels), or `prediction` (rows,) or (rows, steps), and maybe `quantiles`."""
+        """`probabilities` (rows, classes or labels); or `prediction` (rows,) or (rows, steps), and maybe `quantiles`."""
         ...
 
 
@@ -72,8 +72,8 @@ def find_task(use: str, folder: Path | None = None) -> Task:
     Raises InvalidInput where there is none, or where it lacks a method.
     """
     if use in BUILT_IN:
-        module, name = BUILT_IN[use]
-        built_in: Task = getattr(importlib.import_module(module, __package__), name)()
+        place, name = BUILT_IN[use]
+        built_in: Task = getattr(importlib.import_module(place, __package__), name)()
         return built_in
     module_name, _, class_name = use.partition(":")
     if not module_name or not class_name:

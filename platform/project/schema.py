@@ -82,7 +82,7 @@ class TaskConfig(Section):
     kind: Literal["classification", "multilabel", "regression"] = "classification"
     """`multilabel`: the target is a list of labels in each row, any number of them."""
     use: str = "tabular"
-    """`tabular`, `image`, `sequence` or `forecast`, or your own task as `module:Class`, found beside the project file."""
+    """`tabular`, `image`, `sequence`, `forecast`, or your own task as `module:Class`, found beside the project file."""
     params: dict[str, Any] = {}
     """Given to the task's `build`; docs/tasks.md has those of each built-in task."""
 
