@@ -28,6 +28,7 @@ from rayloop.platform.model.task import find_task
 from rayloop.platform.project.schema import LOWER_IS_BETTER
 from rayloop.platform.validate import metrics_of
 from samples import SAMPLES, NotHere, Sample
+from threadpoolctl import threadpool_limits
 
 HEADER = ("data", "rows", "metric", "rayloop", *rivals.NAMES, "rayloop is", "seconds", "theirs")
 
@@ -121,6 +122,7 @@ def main(
     console = report.terminal()
     say = report.teller(console)
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # scikit-learn's; idle threads of OpenMP spin
     torch.use_deterministic_algorithms(True)  # as workers train on CPU
     cells: list[tuple[str, ...]] = []
     found: list[Claim] = []

@@ -106,7 +106,7 @@ def digits(folder: Path | None, quick: bool) -> Sample:  # noqa: ARG001
     found = load_digits()
     pixels = pa.FixedSizeListArray.from_arrays(pa.array(found.data.astype(np.float32).reshape(-1)), 64)
     table = pa.table({"pixels": pixels, "label": found.target})
-    train = {"epochs": 15 if quick else 30, "batch_size": 64, "learning_rate": 0.003}
+    train = {"epochs": 15 if quick else 30, "batch_size": 64, "learning_rate": 0.002}
     project = _project("label", train, use="image", params={"shape": [8, 8], "shift": 1})
     return Sample("Digits", project, *_parted(table, 0.25), CLASSES, {"accuracy": 0.97})
 

@@ -113,7 +113,8 @@ def _edges(finite: NDArray[Any]) -> tuple[float, ...]:
     if not finite.size:
         return ()
     sampled = finite[:: -(-finite.size // MOST_SAMPLED)]
-    edges = np.unique(np.quantile(sampled, np.linspace(0.0, 1.0, NUM_BINS + 1)))
+    # "lower" gives values that occur: between 0 and 1 of a flag there is no edge.
+    edges = np.unique(np.quantile(sampled, np.linspace(0.0, 1.0, NUM_BINS + 1), method="lower"))
     return tuple(edges.tolist()) if len(edges) > 1 else ()
 
 

@@ -67,14 +67,14 @@ def open_picture(value: object, name: str) -> Image.Image:
         raise InvalidInput(f"column {name!r} holds {value!r}; each row must have a picture")
     try:
         picture: Image.Image = Image.open(io.BytesIO(value), formats=FORMATS)
-        if picture.width * picture.height > MOST_PIXELS:
-            raise InvalidInput(
-                f"column {name!r} holds a picture of {picture.width} x {picture.height}; {MOST_PIXELS} pixels are "
-                "the most"
-            )
-        picture.load()
+        is_small = picture.width * picture.height <= MOST_PIXELS
+        if is_small:
+            picture.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise InvalidInput(f"column {name!r} holds {len(value)} bytes that are not a PNG or JPEG picture") from None
+    if not is_small:
+        size = f"{picture.width} x {picture.height}"
+        raise InvalidInput(f"column {name!r} holds a picture of {size}; {MOST_PIXELS} pixels are the most")
     return picture
 
 

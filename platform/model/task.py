@@ -53,7 +53,7 @@ class Task(Protocol):
         ...
 
     def predict(self, module: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
-        """`probabilities` (rows, classes or labels); or `prediction` (rows,) or (rows, steps), and maybe `quantiles`."""
+        """`probabilities` (rows, classes or labels); or `prediction` (rows,) or (rows, steps), maybe `quantiles`."""
         ...
 
 
