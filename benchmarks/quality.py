@@ -59,7 +59,9 @@ class Learnt:
         theirs = [self.metrics[rival][metric] for rival in rivals.NAMES]
         best = min(theirs) if metric in LOWER_IS_BETTER else max(theirs)
         ahead = (best - self.metrics[report.US][metric]) * (1 if metric in LOWER_IS_BETTER else -1)
-        return f"ahead by {ahead:.4f}" if ahead >= 0 else f"**behind by {-ahead:.4f}**"
+        if round(ahead, 4) == 0:
+            return "level"
+        return f"ahead by {ahead:.4f}" if ahead > 0 else f"**behind by {-ahead:.4f}**"
 
     def claims(self) -> list[Claim]:
         """What had to be reached."""

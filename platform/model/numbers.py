@@ -45,6 +45,7 @@ class Numbers(nn.Module):
         self.register_buffer("places_P", torch.tensor(columns[0], dtype=torch.int64))
         for name, values in zip(("low_P", "rate_P", "floor_P", "ceiling_P"), columns[1:], strict=True):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
+        self.num_pieces, self.num_flags = len(pieces), len(flags)  # asked for in each call, and a tensor's is slow
         self.is_ranked = way == "quantile" and bool(pieces)
         self.width = len(features) + len(flags) + (0 if self.is_ranked else len(pieces))
 
@@ -53,11 +54,11 @@ class Numbers(nn.Module):
         scaled_NF = (raw_NF - self.mean_F) / self.std_F
         scaled_NF = torch.nan_to_num(scaled_NF, nan=0.0, posinf=0.0, neginf=0.0)
         parts = [scaled_NF]
-        if len(self.places_P):
-            fill_NP = (scaled_NF[:, self.places_P] - self.low_P) * self.rate_P
+        if self.num_pieces:
+            fill_NP = (torch.index_select(scaled_NF, 1, self.places_P) - self.low_P) * self.rate_P
             fill_NP = torch.clamp(fill_NP, 0.0, 1.0) if self.is_ranked else fill_NP.clamp(self.floor_P, self.ceiling_P)
             parts = [self._ranks(scaled_NF, fill_NP)] if self.is_ranked else [scaled_NF, fill_NP]
-        if len(self.missing):
+        if self.num_flags:
             parts.append((~torch.isfinite(raw_NF[:, self.missing])).to(scaled_NF.dtype))
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
