@@ -140,6 +140,8 @@ def main(
         cells += learnt.cells()
         found += learnt.claims()
         notes.append(settings(sample))
+        if markdown is not None:  # kept if the rest is broken off
+            markdown.write_text(report.markdown(cells, HEADER))
     report.publish(console, [(HEADER, cells)], found, notes, markdown, json_file)
 
 

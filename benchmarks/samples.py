@@ -84,7 +84,7 @@ def covertype(folder: Path | None, quick: bool) -> Sample:
     """Seven kinds of forest by 54 columns: a wider network, since there is more to tell apart."""
     table = _read(folder, "covertype/covertype_93k.parquet")
     table = table.slice(0, 20_000) if quick else table
-    train = {"epochs": 4 if quick else 20, "batch_size": 512, "learning_rate": 0.002}
+    train = {"epochs": 4 if quick else 15, "batch_size": 512, "learning_rate": 0.002}
     project = _project("Cover_Type", train, params={"hidden": [512, 256], "dropout": 0.1})
     return Sample("Covertype", project, *_parted(table, 0.15), CLASSES, {})
 
@@ -116,7 +116,9 @@ def fashion(folder: Path | None, quick: bool) -> Sample:
     train, validation, test = _published(_read(folder, "fashion_mnist/fashion_mnist_subset.parquet"))
     train = train.slice(0, 3_000) if quick else train
     settings = {"epochs": 3 if quick else 10, "batch_size": 64, "learning_rate": 0.002}
-    project = _project("label", settings, use="image", params={"shape": [28, 28], "flip": True})
+    project = _project(
+        "label", settings, use="image", params={"shape": [28, 28], "widths": [32, 64, 128], "flip": True}
+    )
     goals = {} if quick else {"accuracy": 0.88}
     return Sample("Fashion-MNIST", project, train, validation, test, CLASSES, goals)
 

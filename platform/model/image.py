@@ -82,7 +82,7 @@ class ImageTask(ScoringTask):
             widths = options.widths("widths")
             if not widths:
                 raise options.broken("widths", "it must name one stage at least")
-            network: nn.Module = ResNet(channels, widths, outputs, dropout)
+            network: nn.Module = ResNet(channels, size, widths, outputs, dropout)
         else:
             network = _transformer(options, channels, size, outputs, dropout)
         return ImageModule(schema, network, min(shift, *(side - 1 for side in size)), flip)

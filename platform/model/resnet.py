@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 GROUP = 8
 """Channels that are normalised together."""
+HALVED_FROM = 24
+"""Sides from which the first convolution halves them: most of the work would be done on the largest."""
 
 
 class Residual(nn.Module):
@@ -31,9 +33,11 @@ class Residual(nn.Module):
 class ResNet(nn.Module):
     """A convolution, one residual block for each width, each but the first halving the sides; and the mean."""
 
-    def __init__(self, channels: int, widths: Sequence[int], outputs: int, dropout: float) -> None:
+    def __init__(self, channels: int, size: Sequence[int], widths: Sequence[int], outputs: int, dropout: float) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(channels, widths[0], 3, padding=1, bias=False), _norm(widths[0]), nn.ReLU())
+        stride = 2 if min(size) >= HALVED_FROM else 1
+        first = nn.Conv2d(channels, widths[0], 3, stride, padding=1, bias=False)
+        self.stem = nn.Sequential(first, _norm(widths[0]), nn.ReLU())
         pairs = zip([widths[0], *widths], widths, strict=False)
         self.stages = nn.Sequential(*(Residual(a, b, 1 if place == 0 else 2) for place, (a, b) in enumerate(pairs)))
         self.dropout = nn.Dropout(dropout)
