@@ -155,8 +155,8 @@ def mixed(target: str, use: str = "tabular", **task: Any) -> Problem:
 def encoded_picture(size: tuple[int, int], mode: str, value: int, form: str = "PNG") -> bytes:
     content = io.BytesIO()
     shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
-    pixels = np.random.default_rng(value).integers(0, 255, shape).astype(np.uint8)
-    Image.fromarray(pixels).save(content, format=form)
+    pixels = np.random.default_rng(value).integers(0, 120, shape) + 120 * (value % 2)
+    Image.fromarray(pixels.astype(np.uint8)).save(content, format=form)
     return content.getvalue()
 
 
