@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test live gpu fuzz bench drift faults soak check format clean
+.PHONY: install demo test live gpu fuzz bench drift quality faults soak check format clean
 
 install: $(STAMP)
 
@@ -34,6 +34,9 @@ bench: $(STAMP)  ## serving against its peers; make bench ARGS=--quick
 
 drift: $(STAMP)  ## the drift engine beside Evidently and bare reading, its memory; make drift ARGS=--quick
 	$(BIN)/python benchmarks/drift.py $(ARGS)
+
+quality: $(STAMP)  ## how well the built-in tasks learn; make quality ARGS="--data FOLDER --quick"
+	$(BIN)/python benchmarks/quality.py $(ARGS)
 
 faults: $(STAMP)  ## requests lost while everything is killed under load
 	$(BIN)/python benchmarks/faults.py $(ARGS)

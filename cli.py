@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .jobs.check import check
 from .jobs.deploy import deploy
 from .jobs.drift_verb import drift
 from .jobs.labels import labels
@@ -49,6 +50,7 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
 
 
 VERBS = (
+    check,
     deploy,
     drift,
     labels,
@@ -86,25 +88,6 @@ def init(name: str | None, source: str, target: str, kind: str) -> None:
     Path(FILE_NAME).write_text(text)
     Path("rayloop.schema.json").write_text(json.dumps(json_schema(), indent=1) + "\n")
     say(f"wrote {FILE_NAME} and rayloop.schema.json; next: `rayloop check`")
-
-
-@main.command()
-@click.option("--schema", is_flag=True, help="print the JSON Schema of the project file instead")
-def check(schema: bool) -> None:
-    """Validate the project file, and its source's columns, target and types."""
-    from .platform.data import check_table, read_source_files
-    from .platform.project import find_project, json_schema, load_project
-
-    if schema:
-        say(json.dumps(json_schema(), indent=1))
-        return
-    path = find_project()
-    project = load_project(path)
-    rows = 0
-    for file in read_source_files(project.data.source):
-        check_table(file.table, project, file.name)
-        rows += file.table.num_rows
-    say(f"{path.name} is sound: {rows} rows, target {project.data.target!r}, {project.task.kind}")
 
 
 @main.command()

@@ -106,7 +106,7 @@ def project_file(name: str, data: Path, *, hidden: str = "[64]", serve: str = "r
     return f"""\
 name: {name}
 data: {{source: {data}, target: label}}
-task: {{params: {{hidden: {hidden}, dropout: 0.0}}}}
+task: {{params: {{hidden: {hidden}, dropout: 0.0, numbers: standard}}}}
 train: {{epochs: 2, seed: {bodies.SEED}}}
 serve: {{{serve}}}
 """

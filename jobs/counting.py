@@ -158,7 +158,7 @@ def count_unit(counted: Counted, unit: Unit, number: int, prefer: Prefer = "cpu"
         except NotFound:
             pass
     paths = list(dict.fromkeys(portion.path for portion in unit))
-    binnings = {column: counted.binnings[column] for column in unit[0].columns}
+    binnings = {column: counted.binnings[column] for column in counted.selection.counted(unit[0])}
     files = ParquetFiles(counted.filesystem, paths)
     content = write_profile(count_portions(files, unit, counted.selection, binnings, threads=1, prefer=prefer))
     if store is not None:

@@ -27,7 +27,7 @@ def with_numpy(path: str) -> Forward:
     from safetensors.numpy import load_file
 
     weights = load_file(path)
-    mean_F, std_F = weights["mean_F"], weights["std_F"]
+    mean_F, std_F = weights["numbers.mean_F"], weights["numbers.std_F"]
     first_FH, first_H = weights["layers.0.weight"].T.copy(), weights["layers.0.bias"]
     last_HK, last_K = weights["layers.3.weight"].T.copy(), weights["layers.3.bias"]
 
@@ -49,7 +49,7 @@ def with_torch(path: str) -> Forward:
 
     torch.set_num_threads(1)
     weights = load_file(path)
-    mean_F, std_F = weights["mean_F"], weights["std_F"]
+    mean_F, std_F = weights["numbers.mean_F"], weights["numbers.std_F"]
     first, last = ((weights[f"layers.{place}.weight"], weights[f"layers.{place}.bias"]) for place in (0, 3))
 
     def forward(rows_NF: Any) -> list[list[float]]:

@@ -25,7 +25,7 @@ data:
   split: {validation: 0.12, test: 0.13}
 
 task:
-  params: {hidden: [384], dropout: 0.4}
+  params: {hidden: [384], dropout: 0.4, numbers: standard}
 
 train:
   workers: 2

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...platform.data import PARTS, Snapshot, assign_parts
 from ...platform.data.split import Part
-from ...platform.model.schema import Schema, table_columns
+from ...platform.model.schema import Schema, framed, table_columns
 from ...platform.model.task import Batch, Inputs, Task
 from ...platform.project import Project
 
@@ -42,7 +42,7 @@ def part_tables(snapshot: Snapshot, project: Project) -> Mapping[Part, pa.Table]
     """The snapshot's table, parted as the project says."""
     table = snapshot.table()
     parts = assign_parts(table, project.data, snapshot.row_keys())
-    return {part: table.filter(pa.array(parts == place)) for place, part in enumerate(PARTS)}
+    return {part: framed(table.filter(pa.array(parts == place)), project) for place, part in enumerate(PARTS)}
 
 
 def encode_rows(task: Task, schema: Schema, table: pa.Table) -> Rows:

@@ -17,9 +17,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ...platform.errors import RayloopError
-from ...platform.model.task import Batch, Task
+from ...platform.model.task import Task, quantile_levels
 from ...platform.project import Project
-from ...platform.validate import classification_metrics, is_better, regression_metrics
+from ...platform.validate import is_better, metrics_of
 from .data import Rows
 
 PREDICT_ROWS = 65_536  # rows predicted at once: bounds memory, and is large enough to cost nothing
@@ -185,17 +185,16 @@ def measure(task: Task, module: nn.Module, rows: Rows) -> dict[str, float]:
     """Hold-out metrics of a module, and its loss as `loss`."""
     was_training = module.training
     module.eval()
-    answers: list[Tensor] = []
+    answers: list[dict[str, Tensor]] = []
     losses = 0.0
     with torch.inference_mode():
         for first in range(0, rows.count, PREDICT_ROWS):
             batch = rows.take(torch.arange(first, min(first + PREDICT_ROWS, rows.count), device=rows.target.device))
             losses += float(task.loss(module, batch)) * len(batch.target)
-            answers.append(_answer(task, module, batch))
+            answers.append(task.predict(module, batch.inputs))
     module.train(was_training)
-    answer = torch.cat(answers).cpu().numpy()
-    target = rows.target.cpu().numpy()
-    found = regression_metrics(target, answer) if answer.ndim == 1 else classification_metrics(target, answer)
+    joined = {name: torch.cat([answer[name] for answer in answers]).cpu().numpy() for name in answers[0]}
+    found = metrics_of(rows.target.cpu().numpy(), joined, quantile_levels(module))
     return {**found, "loss": losses / rows.count}
 
 
@@ -211,8 +210,3 @@ def mix(*numbers: int) -> int:
     for number in numbers:
         mixed = (mixed * 0x9E3779B97F4A7C15 + number + 0x632BE59BD9B4E019) % (1 << 63)
     return mixed
-
-
-def _answer(task: Task, module: nn.Module, batch: Batch) -> Tensor:
-    given = task.predict(module, batch.inputs)
-    return given["probabilities"] if "probabilities" in given else given["prediction"]

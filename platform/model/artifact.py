@@ -21,11 +21,13 @@ from torch import nn
 
 from ..errors import InvalidInput, NotFound
 from ..stats import Profile, read_profile, write_profile
-from .schema import Schema, canonical_json
+from .schema import Feature, Schema, canonical_json
 from .signature import NUMPY_DTYPE, Columns, ExampleSource, Signature
-from .task import Task, find_task
+from .task import BUILT_IN, Task, find_task
 
 FORMAT = 1
+LABEL_FROM = 0.5
+"""The probability from which a label is given."""
 MODEL_FILE, WEIGHTS_FILE, PROFILE_FILE, CODE_FOLDER = (
     "model.json",
     "model.safetensors",
@@ -54,24 +56,33 @@ class LoadedModel:
         columns: Columns,
         params: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> dict[str, NDArray[np.generic]]:
-        """Answer rows: `prediction` (rows,), and `probabilities` (rows, classes) for classification."""
+        """Answer rows as the signature promises: `prediction`, and `probabilities` or `quantiles` if any."""
+        target = self.schema.target
         with torch.inference_mode():
             given = self.task.predict(self.module, self.task.encode(self.schema, columns))
-        if not self.schema.target.is_classes:
-            return {"prediction": given["prediction"].numpy().astype(np.float64)}
+        if not target.classes:
+            return {one.name: given[one.name].numpy().astype(np.float64) for one in target.outputs}
         probabilities = given["probabilities"].numpy()
-        target = self.schema.target
+        if target.is_multilabel:
+            return {"prediction": probabilities >= LABEL_FROM, "probabilities": probabilities}
         classes = np.asarray(target.classes, dtype=NUMPY_DTYPE[target.datatype])
         return {"prediction": classes[probabilities.argmax(axis=1)], "probabilities": probabilities}
 
     def example(self, rows: int) -> dict[str, NDArray[np.generic]]:
-        """Rows that training could have seen: each number at its mean, each text at its first category."""
-        columns: dict[str, NDArray[np.generic]] = {}
-        for feature in self.schema.features:
-            text = feature.categories[0] if feature.categories else ""
-            value = text if feature.datatype == "BYTES" else feature.mean
-            columns[feature.name] = np.full(rows, value, dtype=NUMPY_DTYPE[feature.datatype])
-        return columns
+        """Rows that training could have seen: numbers and pixels at their mean, each text at its first category."""
+        return {feature.name: _example(feature, rows) for feature in self.schema.features}
+
+
+def _example(feature: Feature, rows: int) -> NDArray[np.generic]:
+    value: object = feature.mean
+    if feature.kind == "image":
+        from .picture import mean_picture  # Pillow, which no other kind needs
+
+        value = mean_picture(feature)
+    elif feature.datatype == "BYTES":
+        value = feature.categories[0] if feature.categories else ""
+    width = feature.spec.width
+    return np.full(rows if width == 1 else (rows, width), value, dtype=NUMPY_DTYPE[feature.datatype])
 
 
 def save_artifact(
@@ -89,7 +100,7 @@ def save_artifact(
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     save_file(weights, str(folder / WEIGHTS_FILE))
     (folder / PROFILE_FILE).write_bytes(write_profile(profile))
-    if code_from is not None and use != "tabular":
+    if code_from is not None and use not in BUILT_IN:
         # The whole of the project's own modules: a task may import its neighbours.
         ignored = shutil.ignore_patterns("__pycache__", ".*", "*.parquet", "*.csv")
         shutil.copytree(code_from, folder / CODE_FOLDER, ignore=ignored)

@@ -1,7 +1,8 @@
-"""The built-in task for tables: a multilayer perceptron over scaled numbers and embedded categories."""
+"""The built-in task for tables: a perceptron over numbers in pieces and embedded categories, or a linear model."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,54 +11,61 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import InvalidInput
+from .feature import Feature
 from .matrix import Matrix
-from .schema import Feature, Schema
+from .numbers import WAYS, Numbers
+from .objective import Objective, ScoringTask, checked_options
+from .options import is_count
+from .schema import Schema
 from .signature import Columns
-from .task import Batch, Inputs
+from .task import Inputs
 
-PARAMS: Mapping[str, Any] = {"hidden": [128, 64], "dropout": 0.0, "embedding": 8}
+PARAMS: Mapping[str, Any] = {
+    "model": "mlp",
+    "hidden": [256, 128],
+    "dropout": 0.3,
+    "embedding": "auto",
+    "numbers": "piecewise",
+}
+MOST_EMBEDDED = 24
+"""The widest embedding that `auto` gives."""
+DAY_S = 86_400.0
+CALENDAR = (DAY_S, 7 * DAY_S, 365.2425 * DAY_S)
+"""The cycles on which an instant has a place, in seconds: hour of the day, day of the week, season."""
 
-# N = rows, F = numeric features, C = categorical features, K = classes
+# N = rows, F = numeric features, C = categorical features, T = features that are times, K = classes
 
 
 class TabularModule(nn.Module):
-    """Scales, marks what is missing, embeds, and passes all through a perceptron."""
+    """Scales, marks gaps, embeds, and passes all through a perceptron; without hidden layers it is linear."""
 
-    mean_F: Tensor
-    std_F: Tensor
-    missing: Tensor
-    target_mean: Tensor
-    target_std: Tensor
-
-    def __init__(self, schema: Schema, hidden: Sequence[int], dropout: float, embedding: int) -> None:
+    def __init__(
+        self, schema: Schema, hidden: Sequence[int], dropout: float, embeddings: Sequence[int], numbers: str
+    ) -> None:
         super().__init__()
-        numeric, categorical = schema.numeric, schema.categorical
-        self.register_buffer("mean_F", torch.tensor([f.mean for f in numeric], dtype=torch.float32))
-        self.register_buffer("std_F", torch.tensor([f.std for f in numeric], dtype=torch.float32))
-        flags = [place for place, feature in enumerate(numeric) if feature.has_missing]
-        self.register_buffer("missing", torch.tensor(flags, dtype=torch.int64))
-        self.register_buffer("target_mean", torch.tensor(schema.target.mean, dtype=torch.float32))
-        self.register_buffer("target_std", torch.tensor(schema.target.std, dtype=torch.float32))
-        self.embeddings = nn.ModuleList(nn.Embedding(len(f.categories) + 1, embedding) for f in categorical)
-        width = len(numeric) + len(flags) + embedding * len(categorical)
+        self.objective = Objective(schema.target)
+        self.numbers = Numbers(schema.numeric, numbers)
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(len(feature.categories) + 1, width)
+            for feature, width in zip(schema.categorical, embeddings, strict=True)
+        )
+        times = sum(feature.is_time for feature in schema.numeric)
+        width = self.numbers.width + sum(embeddings) + 2 * len(CALENDAR) * times
         layers: list[nn.Module] = []
         for size in hidden:
             layers += [nn.Linear(width, size), nn.ReLU(), nn.Dropout(dropout)]
             width = size
-        layers.append(nn.Linear(width, len(schema.target.classes) or 1))
+        layers.append(nn.Linear(width, self.objective.width))
         self.layers = nn.Sequential(*layers)
         self._linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Scores (N, K), or scaled values (N, 1)."""
+        """Scores (N, width of the objective)."""
         parts: list[Tensor] = []
         if "numeric" in inputs:
-            raw_NF = inputs["numeric"]
-            scaled_NF = (raw_NF - self.mean_F) / self.std_F
-            parts.append(torch.nan_to_num(scaled_NF, nan=0.0, posinf=0.0, neginf=0.0))
-            if len(self.missing):
-                parts.append((~torch.isfinite(raw_NF[:, self.missing])).to(scaled_NF.dtype))
+            parts.append(self.numbers.forward(inputs["numeric"]))  # as a module it takes longer than its sums
+        if "calendar" in inputs:
+            parts.append(inputs["calendar"])
         if "categorical" in inputs:
             codes_NC = inputs["categorical"]
             parts += [table(codes_NC[:, place]) for place, table in enumerate(self.embeddings)]
@@ -73,75 +81,78 @@ class TabularModule(nn.Module):
         return nn.functional.linear(values, last.weight, last.bias)
 
 
-class TabularTask:
-    """Classification by cross-entropy, regression by squared error of the scaled target."""
+class TabularTask(ScoringTask):
+    """Classes, labels, values or quantiles of rows of numbers, booleans, times and categories."""
 
     def build(self, schema: Schema, params: Mapping[str, Any]) -> nn.Module:
         """A TabularModule. Raises InvalidInput for a parameter that it does not know or that breaks its rule."""
-        unknown = sorted(set(params) - set(PARAMS))
-        if unknown:
-            raise InvalidInput(f"task.params.{unknown[0]} is unknown to tabular; known: {', '.join(PARAMS)}")
-        chosen = {**PARAMS, **params}
-        hidden, dropout, embedding = chosen["hidden"], chosen["dropout"], chosen["embedding"]
-        widths = [hidden] if isinstance(hidden, int) else hidden
-        if not isinstance(widths, (list, tuple)) or not all(_is_width(width) for width in widths):
-            raise InvalidInput(f"task.params.hidden = {hidden!r}: it must be a list of widths above 0")
-        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-            raise InvalidInput(f"task.params.dropout = {dropout!r}: it must be at least 0 and below 1")
-        if not _is_width(embedding):
-            raise InvalidInput(f"task.params.embedding = {embedding!r}: it must be a whole number above 0")
-        return TabularModule(schema, widths, float(dropout), embedding)
+        options = checked_options("tabular", PARAMS, params, schema.target)
+        is_linear = options.choice("model", ("mlp", "linear")) == "linear"
+        hidden, dropout = options.widths("hidden"), options.share("dropout")
+        numbers = options.choice("numbers", WAYS)
+        if options["embedding"] != "auto" and not is_count(options["embedding"]):
+            raise options.broken("embedding", "it must be a whole number above 0, or auto")
+        if is_linear:
+            hidden, numbers = [], params.get("numbers", "standard")
+        embeddings = [
+            embedding_width(feature, options["embedding"], schema.target.outputs[-1].width if is_linear else None)
+            for feature in schema.categorical
+        ]
+        return TabularModule(schema, hidden, dropout, embeddings, numbers)
 
     def encode(self, schema: Schema, columns: Columns) -> dict[str, Tensor]:
-        """`numeric` (N, F) float32 with NaN for missing, `categorical` (N, C) int64 with 0 for unknown."""
+        """`numeric` (N, F) float32 with NaN for missing, `categorical` (N, C) int64 with 0 for unknown.
+
+        Times are told in seconds from their mean, and by `calendar` (N, 6 T): sine and cosine of where they lie in the
+        day, the week and the year.
+        """
         inputs: dict[str, Tensor] = {}
-        if isinstance(columns, Matrix) and len(schema.numeric) == len(schema.features) == len(columns):
+        times = [feature for feature in schema.numeric if feature.is_time]
+        is_matrix = isinstance(columns, Matrix) and len(schema.numeric) == len(schema.features) == len(columns)
+        if isinstance(columns, Matrix) and is_matrix and not times:
             inputs["numeric"] = torch.from_numpy(np.asarray(columns.values_NF, dtype=np.float32))
         elif schema.numeric:
-            numbers = [np.asarray(columns[f.name], dtype=np.float32) for f in schema.numeric]
+            numbers = [_numbers(feature, columns[feature.name]) for feature in schema.numeric]
             inputs["numeric"] = torch.from_numpy(np.stack(numbers, axis=1))
+        if times:
+            inputs["calendar"] = torch.from_numpy(np.concatenate([_calendar(columns[f.name]) for f in times], axis=1))
         if schema.categorical:
             codes = [_codes(feature, columns[feature.name]) for feature in schema.categorical]
             inputs["categorical"] = torch.from_numpy(np.stack(codes, axis=1))
         return inputs
 
-    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy in nats, or mean squared error in units of the target's deviation."""
-        scores = module(batch.inputs)
-        if not batch.target.is_floating_point():
-            return nn.functional.cross_entropy(scores.float(), batch.target)
-        inner = _unwrapped(module)
-        scaled = (batch.target - inner.target_mean) / inner.target_std
-        return nn.functional.mse_loss(scores.float().squeeze(1), scaled)
 
-    def predict(self, module: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
-        """`probabilities` (N, K), or `prediction` (N,) in the target's own unit."""
-        scores = module(inputs).float()
-        if scores.shape[1] > 1:
-            return {"probabilities": torch.softmax(scores, dim=1)}
-        inner = _unwrapped(module)
-        return {"prediction": scores.squeeze(1) * inner.target_std + inner.target_mean}
+def embedding_width(feature: Feature, wanted: int | str, outputs: int | None = None) -> int:
+    """Numbers by which a category is told: as many as wanted, or by how many categories there are.
+
+    A linear model has one for each output, which is what one weight for each category comes to.
+    """
+    if outputs is not None:
+        return outputs
+    if isinstance(wanted, int):
+        return wanted
+    return min(MOST_EMBEDDED, round(1.6 * math.pow(len(feature.categories) + 1, 0.56)))
 
 
-def _is_width(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _numbers(feature: Feature, values: NDArray[np.generic]) -> NDArray[np.float32]:
+    if feature.is_time:
+        values = np.asarray(values, dtype=np.float64) - feature.mean
+    return np.asarray(values, dtype=np.float32)
 
 
-def _unwrapped(module: nn.Module) -> TabularModule:
-    """The module inside DistributedDataParallel, or the module itself."""
-    inner = module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module
-    assert isinstance(inner, TabularModule)
-    return inner
+def _calendar(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Sine and cosine on each cycle, (N, 6); zeros for a time that is missing."""
+    seconds = np.asarray(values, dtype=np.float64)
+    turns = np.stack([seconds / cycle for cycle in CALENDAR], axis=1)
+    angles = 2 * np.pi * (turns - np.floor(turns))
+    found = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    filled: NDArray[np.float32] = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    return filled
 
 
 def _codes(feature: Feature, values: NDArray[np.generic]) -> NDArray[np.int64]:
-    """Place of each text among the sorted categories, from 1; 0 for any other and for none."""
-    known = np.asarray(feature.categories, dtype=object)
-    given = values.tolist()
-    is_text = np.asarray([isinstance(value, str) for value in given], dtype=np.bool_)
-    texts = np.asarray([value if isinstance(value, str) else "" for value in given], dtype=object)
-    if not len(known):
-        return np.zeros(len(texts), dtype=np.int64)
-    places = np.searchsorted(known, texts)
-    places = np.minimum(places, len(known) - 1)
-    return np.where(is_text & (known[places] == texts), places + 1, 0).astype(np.int64)
+    """Place of each text among the categories, from 1; 0 for any other and for none."""
+    places = feature.places
+    return np.asarray(
+        [places.get(value, 0) if isinstance(value, str) else 0 for value in values.tolist()], dtype=np.int64
+    )

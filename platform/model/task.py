@@ -20,10 +20,20 @@ Inputs = Mapping[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some rows: `inputs` as `encode` made them, each (rows, …), and `target` (rows,)."""
+    """Some rows: `inputs` as `encode` made them, each (rows, …), and `target` (rows,), or (rows, labels or steps).
+
+    `weight` (rows,), where there is one, is what each row's loss is multiplied by before the mean is taken.
+    """
 
     inputs: Inputs
     target: Tensor
+    weight: Tensor | None = None
+
+
+def quantile_levels(module: nn.Module) -> tuple[float, ...]:
+    """The levels of the quantiles that a module's task predicts, from its buffer `levels` or that of its objective."""
+    levels = getattr(module, "levels", getattr(getattr(module, "objective", None), "levels", None))
+    return tuple(levels.tolist()) if isinstance(levels, Tensor) else ()
 
 
 @runtime_checkable
@@ -35,7 +45,7 @@ class Task(Protocol):
         ...
 
     def encode(self, schema: Schema, columns: Columns) -> dict[str, Tensor]:
-        """Turn the feature columns, arrays (rows,), into the module's tensors, each (rows, …)."""
+        """Turn the feature columns, arrays (rows,) or (rows, width), into the module's tensors, each (rows, …)."""
         ...
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
@@ -43,8 +53,17 @@ class Task(Protocol):
         ...
 
     def predict(self, module: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
-        """`probabilities` (rows, classes) for classification, or `prediction` (rows,) for regression."""
+        """`probabilities` (rows, classes or labels); or `prediction` (rows,) or (rows, steps), maybe `quantiles`."""
         ...
+
+
+BUILT_IN: Mapping[str, tuple[str, str]] = {
+    "tabular": (".tabular", "TabularTask"),
+    "image": (".image", "ImageTask"),
+    "sequence": (".sequence", "SequenceTask"),
+    "forecast": (".forecast", "ForecastTask"),
+}
+"""Where each built-in task lies; one is imported only when it is asked for."""
 
 
 def find_task(use: str, folder: Path | None = None) -> Task:
@@ -52,13 +71,13 @@ def find_task(use: str, folder: Path | None = None) -> Task:
 
     Raises InvalidInput where there is none, or where it lacks a method.
     """
-    if use == "tabular":
-        from .tabular import TabularTask
-
-        return TabularTask()
+    if use in BUILT_IN:
+        place, name = BUILT_IN[use]
+        built_in: Task = getattr(importlib.import_module(place, __package__), name)()
+        return built_in
     module_name, _, class_name = use.partition(":")
     if not module_name or not class_name:
-        raise InvalidInput(f"task.use = {use!r}: it must be tabular, or module:Class")
+        raise InvalidInput(f"task.use = {use!r}: it must be {', '.join(BUILT_IN)}, or module:Class")
     if folder is not None:
         _import_from(folder)
     try:

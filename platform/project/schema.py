@@ -82,11 +82,12 @@ class DataConfig(Section):
 class TaskConfig(Section):
     """What is learnt."""
 
-    kind: Literal["classification", "regression"] = "classification"
+    kind: Literal["classification", "multilabel", "regression"] = "classification"
+    """`multilabel`: the target is a list of labels in each row, any number of them."""
     use: str = "tabular"
-    """`tabular`, or your own task as `module:Class`, found beside the project file."""
+    """`tabular`, `image`, `sequence`, `forecast`, or your own task as `module:Class`, found beside the project file."""
     params: dict[str, Any] = {}
-    """Given to the task's `build`; for `tabular`: hidden (list of widths), dropout, embedding."""
+    """Given to the task's `build`; docs/tasks.md has those of each built-in task."""
 
 
 class TrainConfig(Section):
@@ -142,15 +143,19 @@ class SearchConfig(Section):
 
 METRICS = {
     "classification": ("accuracy", "precision", "recall", "f1", "auc", "log_loss"),
-    "regression": ("mae", "mse", "rmse", "r2"),
+    "multilabel": ("f1", "precision", "recall", "accuracy", "auc", "log_loss"),
+    "regression": ("mae", "mse", "rmse", "r2", "pinball", "coverage"),
 }
-LOWER_IS_BETTER = frozenset({"log_loss", "mae", "mse", "rmse"})
+DEFAULT_METRIC = {"classification": "accuracy", "multilabel": "f1", "regression": "rmse"}
+LOWER_IS_BETTER = frozenset({"log_loss", "mae", "mse", "rmse", "pinball"})
 
 
 class Gate(Section):
     """A bound that a new version must keep before it may be served."""
 
-    metric: Literal["accuracy", "precision", "recall", "f1", "auc", "log_loss", "mae", "mse", "rmse", "r2"]
+    metric: Literal[
+        "accuracy", "precision", "recall", "f1", "auc", "log_loss", "mae", "mse", "rmse", "r2", "pinball", "coverage"
+    ]
     min: float | None = None
     max: float | None = None
     max_loss_to_champion: Annotated[float, Field(ge=0)] | None = None
@@ -167,7 +172,7 @@ class ValidateConfig(Section):
     """What a version must prove on the held-out rows."""
 
     metric: str | None = None
-    """The metric that ranks epochs and trials; default accuracy, or rmse for regression."""
+    """The metric that ranks epochs and trials; default accuracy, f1 for labels, rmse or, with quantiles, pinball."""
     gates: tuple[Gate, ...] = ()
 
 
@@ -317,6 +322,8 @@ class Project(Section):
             if metric is not None and metric not in known:
                 rule = f"{metric!r} is not a metric of {self.task.kind}: {', '.join(known)}"
                 raise BrokenRule(rule, "validate", *path)
+        if self.validate_.metric == "coverage":
+            raise BrokenRule("'coverage' ranks nothing: more of it is not better; use pinball", "validate", "metric")
         return self
 
     @property
@@ -327,4 +334,5 @@ class Project(Section):
     @property
     def metric(self) -> str:
         """The metric that ranks epochs and trials."""
-        return self.validate_.metric or METRICS[self.task.kind][0 if self.task.kind == "classification" else 2]
+        default = "pinball" if "quantiles" in self.task.params else DEFAULT_METRIC[self.task.kind]
+        return self.validate_.metric or default

@@ -31,8 +31,8 @@ data:
 
 task:
   kind: {kind}                 # classification or regression
-  use: tabular                 # or your own task, as module:Class beside this file
-  params: {{hidden: [128, 64], dropout: 0.1}}
+  use: tabular                 # or image, sequence, forecast, or your own task, as module:Class beside this file
+  params: {{hidden: [256, 128], dropout: 0.3}}
 
 train:
   workers: 1
@@ -48,7 +48,7 @@ search:
   concurrent: 2
   space:
     learning_rate: {{loguniform: [0.0003, 0.03]}}
-    dropout: {{uniform: [0.0, 0.4]}}
+    dropout: {{uniform: [0.1, 0.5]}}
 
 validate:
   gates:                       # bounds on held-out rows that a version must keep before it is served

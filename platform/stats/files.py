@@ -81,18 +81,26 @@ class Selection:
     needs: tuple[str, ...] = ()
     """Columns that `where` reads."""
     times: TimeRange | None = None
-    as_text: frozenset[str] = frozenset()
-    """Columns whose values are names, whatever their type: classes that are whole numbers."""
+    reads: tuple[str, ...] = ()
+    """Columns of the files that `transform` makes those to count from; all are read together."""
+    transform: Callable[[pa.Table], pa.Table] | None = None
+    """Makes a table of the columns to count; default they are counted as they are in the files."""
+    transform_key: str = ""
+    """Says what `transform` does, so that two runs can be told apart."""
 
     @property
     def extra(self) -> tuple[str, ...]:
         """Columns to read beside those to count."""
         return tuple(dict.fromkeys([*self.needs, *([self.times.column] if self.times else [])]))
 
+    def counted(self, portion: Portion) -> tuple[str, ...]:
+        """The columns that a portion gives rows of."""
+        return portion.columns if self.transform is None else self.columns
+
     def describe(self) -> list[Any]:
         """Plain values that two selections share only if they are the same."""
         times = None if self.times is None else [self.times.column, self.times.since_s, self.times.until_s]
-        return [list(self.columns), str(self.where), list(self.needs), times, sorted(self.as_text)]
+        return [list(self.columns), str(self.where), list(self.needs), list(self.reads), times, self.transform_key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +150,16 @@ class ParquetFiles:
         for path, footer in self.footers.items():
             roots = self._roots[path]
             known = set(footer.schema.to_arrow_schema().names)
-            for name in (*selection.columns, *selection.extra):
+            wanted, most = selection.columns, portion_bytes
+            if selection.transform is not None:
+                wanted, most = selection.reads, 2**63
+            for name in (*wanted, *selection.extra):
                 if name not in known:
                     raise InvalidInput(f"{path} has no column named {name!r}")
             for number in range(footer.num_row_groups):
                 group = footer.row_group(number)
                 if group.num_rows and (selection.times is None or selection.times.may_touch(group)):
-                    found += _cut(path, number, group, roots, selection.columns, portion_bytes)
+                    found += _cut(path, number, group, roots, wanted, most)
         return found
 
     def read(self, portion: Portion, selection: Selection) -> Iterator[pa.Table]:
@@ -257,9 +268,9 @@ def count_portions(
 
     def count(portion: Portion) -> Portion:
         for table in files.read(portion, selection):
-            for name in portion.columns:
-                column = table.column(name)
-                tally.add_column(name, column.cast(pa.string()) if name in selection.as_text else column)
+            made = table if selection.transform is None else selection.transform(table)
+            for name in selection.counted(portion):
+                tally.add_column(name, made.column(name))
         return portion
 
     threads = min(threads or num_threads(), max(len(portions), 1)) if prefer == "cpu" else 1

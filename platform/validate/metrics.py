@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,25 @@ from sklearn import metrics as sk
 
 from ..project.schema import LOWER_IS_BETTER, METRICS
 
-# N = rows, K = classes
+POINT_METRICS = ("mae", "mse", "rmse", "r2")
+
+# N = rows, K = classes or labels, S = steps, Q = quantile levels
+
+
+def metrics_of(
+    target: NDArray[np.generic], answers: Mapping[str, NDArray[np.generic]], levels: Sequence[float] = ()
+) -> dict[str, float]:
+    """The metrics of a task's answers by their names; `levels` are those of `quantiles`.
+
+    `probabilities` beside class numbers (N,) are of classes, beside marks (N, K) of labels.
+    """
+    if "probabilities" in answers:
+        probabilities = answers["probabilities"]
+        return (multilabel_metrics if target.ndim == 2 else classification_metrics)(target, probabilities)  # type: ignore[arg-type]
+    found = regression_metrics(target, answers["prediction"])  # type: ignore[arg-type]
+    if "quantiles" in answers and len(levels):
+        found |= quantile_metrics(target, answers["quantiles"], levels)  # type: ignore[arg-type]
+    return found
 
 
 def classification_metrics(target_N: NDArray[np.int64], probabilities_NK: NDArray[np.float32]) -> dict[str, float]:
@@ -47,15 +66,74 @@ def classification_metrics(target_N: NDArray[np.int64], probabilities_NK: NDArra
 def regression_metrics(target_N: NDArray[np.floating], predicted_N: NDArray[np.floating]) -> dict[str, float]:
     """mae, mse, rmse, r2 in the target's own unit; NaN for each where a prediction is no number.
 
-    `r2` is left out for one row, where it is undefined.
+    Steps ahead (N, S) count as rows do, and those whose target is NaN not at all. `r2` is left out for one value,
+    where it is undefined.
     """
     if not np.isfinite(predicted_N).all():
-        return dict.fromkeys(METRICS["regression"], math.nan)
+        return dict.fromkeys(POINT_METRICS, math.nan)
+    target_N, predicted_N = _known(target_N, predicted_N)
     mse = float(sk.mean_squared_error(target_N, predicted_N))
     found = {"mae": float(sk.mean_absolute_error(target_N, predicted_N)), "mse": mse, "rmse": math.sqrt(mse)}
     if len(target_N) > 1:
         found["r2"] = float(sk.r2_score(target_N, predicted_N))
     return found
+
+
+def multilabel_metrics(target_NK: NDArray[np.floating], probabilities_NK: NDArray[np.float32]) -> dict[str, float]:
+    """f1, precision and recall over all labels of all rows together, where a label is given from 0.5.
+
+    accuracy is the share of rows whose labels are all right, log_loss the mean over labels, and auc the mean over
+    those labels that some rows have and some have not; it is left out where there is none.
+    """
+    if not np.isfinite(probabilities_NK).all():
+        return dict.fromkeys(METRICS["multilabel"], math.nan)
+    is_given_NK, is_right_NK = probabilities_NK >= 0.5, target_NK >= 0.5
+    precision, recall, f1, _ = sk.precision_recall_fscore_support(
+        is_right_NK, is_given_NK, average="micro", zero_division=0
+    )
+    exact_NK = np.clip(probabilities_NK.astype(np.float64), 1e-15, 1 - 1e-15)
+    loss_NK = -np.where(is_right_NK, np.log(exact_NK), np.log1p(-exact_NK))
+    found = {
+        "f1": float(f1),
+        "precision": float(precision),
+        "recall": float(recall),
+        "accuracy": float((is_given_NK == is_right_NK).all(axis=1).mean()),
+        "log_loss": float(loss_NK.mean()),
+    }
+    both = np.flatnonzero(is_right_NK.any(axis=0) & ~is_right_NK.all(axis=0))
+    if both.size:
+        found["auc"] = float(np.mean([sk.roc_auc_score(is_right_NK[:, k], exact_NK[:, k]) for k in both]))
+    return found
+
+
+def quantile_metrics(
+    target: NDArray[np.floating], quantiles: NDArray[np.floating], levels: Sequence[float]
+) -> dict[str, float]:
+    """pinball: the mean pinball loss over levels, in the target's unit; coverage: the share from lowest to highest.
+
+    Of quantiles (N, S * Q) beside targets (N,) or (N, S). A model whose quantiles are right covers as much as its
+    outer levels lie apart: 0.8 for 0.1 and 0.9.
+    """
+    if not np.isfinite(quantiles).all():
+        return {"pinball": math.nan, "coverage": math.nan}
+    value_M = target.reshape(-1)
+    quantiles_MQ = quantiles.reshape(len(value_M), len(levels)).astype(np.float64)
+    is_known_M = np.isfinite(value_M)
+    value_M, quantiles_MQ = value_M[is_known_M].astype(np.float64), quantiles_MQ[is_known_M]
+    missed_MQ = value_M[:, None] - quantiles_MQ
+    level_Q = np.asarray(levels, dtype=np.float64)
+    pinball = np.maximum(level_Q * missed_MQ, (level_Q - 1) * missed_MQ).mean()
+    is_covered_M = (value_M >= quantiles_MQ[:, 0]) & (value_M <= quantiles_MQ[:, -1])
+    return {"pinball": float(pinball), "coverage": float(is_covered_M.mean())}
+
+
+def _known(
+    target: NDArray[np.floating], predicted: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    if target.ndim == 1:
+        return target, predicted
+    is_known = np.isfinite(target)
+    return target[is_known], predicted.reshape(target.shape)[is_known]
 
 
 def is_better(metric: str, value: float, than: float | None) -> bool:

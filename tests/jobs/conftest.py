@@ -23,11 +23,12 @@ from rayloop.platform.settings import Settings
 from rayloop.platform.workspace import Workspace
 
 TASK = find_task("tabular")
+PLAIN = {"numbers": "standard", "embedding": 8, "dropout": 0.0}
 
 
 def build_project(kind: str = "classification", name: str = "toy", **sections: Any) -> Project:
     data = {"source": "data.parquet", "target": "y", "key": "id", **sections.pop("data", {})}
-    task = {"kind": kind, "params": {"hidden": [16], **sections.pop("params", {})}}
+    task = {"kind": kind, "params": {**PLAIN, "hidden": [16], **sections.pop("params", {})}}
     train = {"epochs": 4, "batch_size": 16, "learning_rate": 0.02, **sections.pop("train", {})}
     return Project.model_validate({"name": name, "data": data, "task": task, "train": train, **sections})
 

@@ -296,13 +296,14 @@ def test_a_plan_takes_the_search_s_choices_and_leaves_the_rest_to_the_task(make_
     plain = Plan.of(project)
     assert (plain.epochs, plain.batch_size, plain.learning_rate, plain.seed) == (4, 16, 0.02, 5)
     assert (plain.precision, plain.metric) == ("bf16", "accuracy")
-    assert plain.params == {"hidden": [16], "dropout": 0.1}
+    own = {"numbers": "standard", "embedding": 8}  # of the toy itself
+    assert plain.params == {**own, "hidden": [16], "dropout": 0.1}
     given = {"epochs": 9, "batch_size": 3, "learning_rate": 1.0, "weight_decay": 0.5, "dropout": 0.3, "embedding": 2}
     chosen = Plan.of(project, given)
     assert (chosen.epochs, chosen.batch_size, chosen.learning_rate, chosen.weight_decay) == (9, 3, 1.0, 0.5)
-    assert chosen.params == {"hidden": [16], "dropout": 0.3, "embedding": 2}
+    assert chosen.params == {**own, "hidden": [16], "dropout": 0.3, "embedding": 2}
     assert Plan.of(project) == plain
-    assert project.task.params == {"hidden": [16], "dropout": 0.1}
+    assert project.task.params == {**own, "hidden": [16], "dropout": 0.1}
 
 
 def test_equal_seeds_give_equal_modules_and_others_give_others(make_toy: Any) -> None:

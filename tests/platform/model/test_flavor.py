@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
@@ -64,3 +65,19 @@ def test_a_missing_column_is_refused(saved: Path) -> None:
 def test_no_file_of_it_is_a_pickle(saved: Path) -> None:
     names = sorted(path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file())
     assert names == ["MLmodel", "data/model.json", "data/model.safetensors", "data/profile.parquet"]
+
+
+@pytest.mark.parametrize("name", ["pixels", "labels", "forecast-quantiles", "words"])
+def test_wide_columns_are_lists_in_a_frame(make_problem: Callable[[str], Any], name: str, tmp_path: Path) -> None:
+    problem = make_problem(name)
+    columns, project = problem.columns(), problem.project
+    table = problem.table.select([])
+    profile = profile_table(table, fit_binnings(table))
+    folder, module = tmp_path / "artifact", problem.build().eval()
+    sha256 = save_artifact(folder, module, problem.schema, project.task.use, project.task.params, profile)
+    flavor.save_model(str(tmp_path / "model"), Model(), str(folder), problem.schema.signature(), sha256)
+    frame = pd.DataFrame({key: list(values) if values.ndim == 2 else values for key, values in columns.items()})
+    frame = frame.astype({"flag": bool} if "flag" in frame else {})
+    found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(frame)
+    for key, expected in load_artifact(str(folder)).predict(columns).items():
+        assert np.array_equal(np.stack(found[key].to_list()), expected)

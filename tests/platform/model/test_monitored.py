@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
-from rayloop.platform.model.monitored import PREDICTION, as_monitored, captured_rows
+from rayloop.platform.model.artifact import LoadedModel
+from rayloop.platform.model.monitored import PREDICTION, as_monitored, captured_rows, monitored_capture
 from rayloop.platform.model.schema import Feature, Schema, Target, table_columns
+from rayloop.platform.model.signature import NUMPY_DTYPE
 from rayloop.platform.stats import Binning, ParquetFiles, Profile, count_portions, fit_binnings, profile_table
 from rayloop.platform.traffic.capture_schema import SHADOW_VARIANT, TIME, VARIANT, arrow_schema
 from rayloop.platform.traffic.captured import Window
@@ -92,3 +96,49 @@ def test_rows_of_other_times_and_of_shadows_do_not_count(tmp_path: Path) -> None
     found = count(CLASSES, pa.concat_tables([shadow, late, rows.slice(0, 7)]), binnings, tmp_path)
     assert found.rows == 7
     assert count(CLASSES, captured(CLASSES, prediction, num_failed=5).slice(ROWS), binnings, tmp_path).rows == 0
+
+
+def as_captured(schema: Schema, columns: dict[str, np.ndarray], answers: dict[str, np.ndarray]) -> pa.Table:
+    """What capture writes: wide columns as lists, and, last, one failed request, which is nulls or lists of nulls."""
+    signature = schema.signature()
+    types, found = arrow_schema(signature), {}
+    for prefix, specs, values in (("input.", signature.inputs, columns), ("output.", signature.outputs, answers)):
+        for spec in specs:
+            null = None if spec.width == 1 else [None] * spec.width
+            rows = [*values[spec.name].astype(NUMPY_DTYPE[spec.datatype]).tolist(), null]
+            found[prefix + spec.name] = pa.array(rows, types.field(prefix + spec.name).type)
+    return pa.table(found)
+
+
+@pytest.mark.parametrize(
+    "name", ["labels", "pixels", "pictures", "pictures-grey-text", "bytes", "words", "forecast-quantiles"]
+)
+def test_wide_rows_are_told_by_the_same_few_numbers(make_problem: Callable[[str], Any], name: str) -> None:
+    problem = make_problem(name)
+    schema, columns = problem.schema, problem.columns()
+    model = LoadedModel(schema, problem.task, problem.build().eval(), schema.signature(), "")
+    answers = model.predict(columns)
+    sent = {
+        name: np.array([base64.b64encode(value).decode() for value in values], dtype=object)
+        if isinstance(values[0], bytes)
+        else values
+        for name, values in columns.items()
+    }
+    reference = as_monitored(schema, problem.table, answers["prediction"])
+    seen = monitored_capture(schema, as_captured(schema, sent, answers))
+    assert seen.column_names == reference.column_names
+    assert seen.num_rows == problem.table.num_rows
+    wide = [column for column in reference.column_names if column not in {"input.at", "input.flag", "input.number"}]
+    for column in wide:
+        one, other = reference.column(column).to_pylist(), seen.column(column).to_pylist()
+        assert one == other or one == pytest.approx(other, nan_ok=True)
+    assert not any(pa.types.is_list(field.type) for field in reference.schema)
+
+
+def test_pixels_are_told_by_mean_and_deviation(make_problem: Callable[[str], Any]) -> None:
+    problem = make_problem("pixels")
+    found = as_monitored(problem.schema, problem.table, np.zeros(problem.table.num_rows, dtype=np.int64))
+    pixels = problem.columns()["pixels"]
+    assert found.column_names == ["input.pixels.mean", "input.pixels.std", PREDICTION]
+    assert found.column(0).to_pylist() == pytest.approx(pixels.mean(axis=1).tolist(), rel=1e-5)
+    assert found.column(1).to_pylist() == pytest.approx(pixels.std(axis=1).tolist(), rel=1e-5)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from rayloop.platform.errors import InvalidInput
-from rayloop.platform.model import schema as module
+from rayloop.platform.model import feature as module
 from rayloop.platform.model.schema import Feature, Schema, Target, canonical_json, fit_schema, table_columns
 from rayloop.platform.model.signature import ColumnSpec
 from rayloop.platform.project import Project
@@ -59,7 +59,7 @@ def test_a_column_is_a_number_or_a_category(
 
 
 @pytest.mark.parametrize(
-    "values", [[[1], [2], [3], [4]], [b"a"] * 4, [{"a": 1}] * 4, pa.nulls(4), pa.array([1] * 4, pa.time64("us"))]
+    "values", [[[1], [2], [3], [4]], [b"a"] * 4, [{"a": 1}] * 4, pa.array([1] * 4, pa.time64("us"))]
 )
 def test_other_types_are_refused(make_project: MakeProject, values: Any) -> None:
     with pytest.raises(

@@ -132,7 +132,10 @@ def test_it_learns(make_project: Callable[..., Project], make_table: Callable[..
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"widths": [3]}, "task.params.widths is unknown to tabular; known: hidden, dropout, embedding"),
+        (
+            {"widths": [3]},
+            "task.params.widths is unknown to tabular; known: model, hidden, dropout, embedding, numbers, quantiles",
+        ),
         ({"hidden": [8, 0]}, "task.params.hidden = [8, 0]: it must be a list of widths above 0"),
         ({"hidden": ["8"]}, "task.params.hidden = ['8']: it must be a list of widths above 0"),
         ({"hidden": "8"}, "task.params.hidden = '8': it must be a list of widths above 0"),
@@ -141,8 +144,8 @@ def test_it_learns(make_project: Callable[..., Project], make_table: Callable[..
         ({"dropout": 1}, "task.params.dropout = 1: it must be at least 0 and below 1"),
         ({"dropout": "much"}, "task.params.dropout = 'much': it must be at least 0 and below 1"),
         ({"dropout": math.nan}, "task.params.dropout = nan: it must be at least 0 and below 1"),
-        ({"embedding": 0}, "task.params.embedding = 0: it must be a whole number above 0"),
-        ({"embedding": 2.5}, "task.params.embedding = 2.5: it must be a whole number above 0"),
+        ({"embedding": 0}, "task.params.embedding = 0: it must be a whole number above 0, or auto"),
+        ({"embedding": 2.5}, "task.params.embedding = 2.5: it must be a whole number above 0, or auto"),
     ],
 )
 def test_bad_parameters_are_one_sentence(params: dict[str, Any], sentence: str) -> None:

@@ -56,7 +56,7 @@ def test_a_found_task_goes_on_with_its_own_code(write_task: Callable[..., Path])
 
 @pytest.mark.parametrize("use", ["tabluar", ":Own", "owntask:", ""])
 def test_a_bad_name_shows_how_it_is_written(use: str) -> None:
-    assert refusal(use) == f"task.use = {use!r}: it must be tabular, or module:Class"
+    assert refusal(use) == f"task.use = {use!r}: it must be tabular, image, sequence, forecast, or module:Class"
 
 
 def test_what_is_not_there_is_named(write_task: Callable[..., Path]) -> None:

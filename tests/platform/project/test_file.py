@@ -69,7 +69,7 @@ def sentence(text: str) -> str:
         ),
         (
             "task: {kind: regression}\nvalidate: {metric: f1}",
-            "line 4: validate.metric: 'f1' is not a metric of regression: mae, mse, rmse, r2",
+            "line 4: validate.metric: 'f1' is not a metric of regression: mae, mse, rmse, r2, pinball, coverage",
         ),
         (
             "validate: {gates: [{metric: f1}]}",

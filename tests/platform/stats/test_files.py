@@ -118,16 +118,21 @@ def test_a_window_of_time_takes_its_rows_and_skips_the_other_row_groups(paths: l
     assert counts(nothing) == counts(Profile.empty(whole.binnings))
 
 
-def test_rows_can_be_chosen_and_names_taken_as_text(paths: list[str]) -> None:
+def test_rows_can_be_chosen_and_columns_made_of_others(paths: list[str]) -> None:
     table = make_table()
     where = pc.field("name") == "b"
-    binnings = profile(table.select(["x"])).binnings | profile(pa.table({"small": ["0", "1"]})).binnings
-    selection = Selection(("x", "small"), where=where, needs=("name",), as_text=frozenset(["small"]))
+
+    def make(read: pa.Table) -> pa.Table:
+        return pa.table({"both": pc.add(read.column("small"), 1), "small": read.column("small").cast(pa.string())})
+
+    binnings = profile(pa.table({"both": [1.0, 5.0], "small": ["0", "1"]})).binnings
+    selection = Selection(("both", "small"), where=where, needs=("name",), reads=("small", "x"), transform=make)
     opened = ParquetFiles(LOCAL, paths)
     found = count_portions(opened, opened.portions(selection), selection, binnings)
     chosen = table.filter(where)
     assert found.rows == chosen.num_rows
     assert found.columns["small"].counts[0] == pc.sum(pc.equal(chosen.column("small"), 0)).as_py()
+    assert found.columns["both"].max == 9
 
 
 def test_what_is_missing_or_unfit_is_named(paths: list[str], tmp_path: Path) -> None:

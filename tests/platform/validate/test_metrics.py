@@ -9,7 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from rayloop.platform import validate
 from rayloop.platform.project.schema import LOWER_IS_BETTER, METRICS
-from rayloop.platform.validate import classification_metrics, is_better, regression_metrics
+from rayloop.platform.validate import (
+    classification_metrics,
+    is_better,
+    metrics_of,
+    multilabel_metrics,
+    quantile_metrics,
+    regression_metrics,
+)
 from sklearn import metrics as sk
 
 # N = rows, K = classes
@@ -92,7 +99,7 @@ def test_regression_by_hand_and_by_direct_calls() -> None:
     target_N = rng.normal(100, 20, 1_000)
     predicted_N = target_N + rng.normal(0, 5, 1_000)
     found = regression_metrics(target_N, predicted_N)
-    assert set(found) == set(METRICS["regression"])
+    assert set(found) == {"mae", "mse", "rmse", "r2"}
     assert found["r2"] == pytest.approx(sk.r2_score(target_N, predicted_N))
     assert found["mae"] == pytest.approx(sk.mean_absolute_error(target_N, predicted_N))
     assert found["rmse"] == pytest.approx(sk.root_mean_squared_error(target_N, predicted_N))
@@ -109,7 +116,7 @@ def test_a_model_that_diverged_gets_no_number() -> None:
     assert set(found) == set(METRICS["classification"])
     assert all(math.isnan(value) for value in found.values())
     found = regression_metrics(np.array([1.0, 2.0]), np.array([np.inf, 1.0]))
-    assert set(found) == set(METRICS["regression"])
+    assert set(found) == {"mae", "mse", "rmse", "r2"}
     assert all(math.isnan(value) for value in found.values())
 
 
@@ -126,4 +133,54 @@ def test_better_is_lower_or_higher_by_metric(metric: str) -> None:
 
 
 def test_losses_and_errors_are_better_low() -> None:
-    assert {"log_loss", "mae", "mse", "rmse"} == LOWER_IS_BETTER
+    assert {"log_loss", "mae", "mse", "rmse", "pinball"} == LOWER_IS_BETTER
+
+
+def test_labels_by_hand() -> None:
+    target = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
+    chances = np.array([[0.9, 0.6, 0.1], [0.8, 0.7, 0.2], [0.3, 0.4, 0.3]], np.float32)
+    found = multilabel_metrics(target, chances)
+    assert found["accuracy"] == pytest.approx(1 / 3)
+    assert (found["precision"], found["recall"]) == (pytest.approx(3 / 4), pytest.approx(3 / 4))
+    assert found["f1"] == pytest.approx(3 / 4)
+    # The third label never comes; of the second, one of two pairs is in order.
+    assert found["auc"] == pytest.approx((1 + 1 / 2) / 2)
+    right = np.where(target > 0, chances, 1 - chances)
+    assert found["log_loss"] == pytest.approx(-np.log(right).mean(), rel=1e-6)
+    assert set(found) == set(METRICS["multilabel"])
+    assert "auc" not in multilabel_metrics(np.ones((3, 2)), np.full((3, 2), 0.5, np.float32))
+    assert all(math.isnan(value) for value in multilabel_metrics(target, chances * np.nan).values())
+
+
+def test_quantiles_by_hand_and_by_direct_calls() -> None:
+    target = np.array([1.0, 5.0])
+    quantiles = np.array([[0.0, 2.0], [1.0, 4.0]])
+    found = quantile_metrics(target, quantiles, (0.1, 0.9))
+    assert found["pinball"] == pytest.approx(np.mean([0.1 * 1, 0.1 * 1, 0.1 * 4, 0.9 * 1]))
+    assert found["coverage"] == pytest.approx(1 / 2)
+    rng = np.random.default_rng(0)
+    target, quantiles = rng.normal(size=500), np.sort(rng.normal(size=(500, 3)), axis=1)
+    levels = (0.05, 0.5, 0.8)
+    expected = [sk.mean_pinball_loss(target, quantiles[:, q], alpha=levels[q]) for q in range(3)]
+    assert quantile_metrics(target, quantiles, levels)["pinball"] == pytest.approx(np.mean(expected))
+    assert math.isnan(quantile_metrics(target, quantiles * np.nan, levels)["pinball"])
+
+
+def test_steps_ahead_count_as_rows_and_missing_ones_do_not() -> None:
+    target = np.array([[1.0, 2.0], [3.0, math.nan]])
+    predicted = np.array([[2.0, 2.0], [5.0, 9.0]])
+    assert regression_metrics(target, predicted) == pytest.approx(
+        regression_metrics(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 5.0]))
+    )
+    found = metrics_of(target, {"prediction": predicted, "quantiles": np.repeat(predicted, 2, axis=1)}, (0.1, 0.9))
+    assert set(found) == set(METRICS["regression"])
+    assert found["coverage"] == pytest.approx(1 / 3)
+
+
+def test_metrics_follow_the_answers() -> None:
+    codes, chances = draw(50, 3)
+    assert metrics_of(codes, {"probabilities": chances}) == classification_metrics(codes, chances)
+    marks = np.eye(3)[codes]
+    assert metrics_of(marks, {"probabilities": chances}) == multilabel_metrics(marks, chances)
+    values = codes.astype(float)
+    assert metrics_of(values, {"prediction": values}) == regression_metrics(values, values)

@@ -1,0 +1,19 @@
+"""Owns how much each row counts in a loss, by its class; it knows no task."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def balanced_weights(codes_N: Tensor, num_classes: int) -> Tensor:
+    """Weights (N,) by which every class counts alike: rows by (classes that occur times rows of the row's class).
+
+    Their mean is 1, so that a learning rate means the same with them. Source: scikit-learn's `class_weight="balanced"`.
+
+    >>> balanced_weights(torch.tensor([0, 0, 0, 1]), 2).tolist()
+    [0.6666666865348816, 0.6666666865348816, 0.6666666865348816, 2.0]
+    """
+    counts_K = torch.bincount(codes_N, minlength=num_classes).to(torch.float32)
+    by_class_K = len(codes_N) / (int((counts_K > 0).sum()) * counts_K.clamp(min=1.0))
+    return by_class_K[codes_N]
