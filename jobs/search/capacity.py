@@ -52,7 +52,7 @@ def room(shape: Shape, wanted: int, nodes: Sequence[Mapping[str, float]]) -> Roo
     if fitting < 1:
         raise Unavailable(f"a trial takes {shape}, and {owned}: lower search.gpus_per_trial or train.cpus_per_worker")
     if fitting < wanted:
-        return Room(fitting, f"search.concurrent {wanted} is capped to {fitting}: a trial takes {shape}, and {owned}")
+        return Room(fitting, f"{wanted} trials at a time are capped to {fitting}: a trial takes {shape}, and {owned}")
     return Room(wanted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ class Search:
             tracker.log_metrics(metrics, epoch)
         logged = log_artifact(tracker, project, schema, plan, state["best"], self._snapshot)
         tracker.finish()
-        front = pareto(board.trials, self._objectives)
+        front = pareto(board.trials, self._objectives) if len(self._objectives) > 1 else [best]
         return Searched(logged, best, tuple(board.trials), tuple(front))
 
     def _terms(self) -> dict[str, Any]:
@@ -107,7 +108,9 @@ class Search:
 
     def _room(self) -> Room:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return room(self._shape, min(self._project.search.concurrent, self._project.search.trials), nodes)
+        search = self._project.search
+        wanted = search.trials if search.scheduler == "pbt" else search.concurrent
+        return room(self._shape, wanted, nodes)
 
     def _proposer(self, past: list[Trial]) -> Proposer:
         search, warm = self._project.search, []
@@ -128,7 +131,8 @@ class Search:
             told_before = proposer.num_told - sum(trial.has_score for trial in past)
             say(f"earlier searches tell the searcher of {told_before} trials")
         say(
-            f"searching {search.trials} trials of up to {self._epochs} epochs, {limits.concurrent} at a time, "
+            f"searching {search.trials} trials of up to {self._epochs} epochs, "
+            f"{min(limits.concurrent, search.trials)} at a time, "
             f"by {search.searcher} with {search.scheduler}"
         )
 
@@ -142,10 +146,12 @@ class Search:
             _draw_population(board, proposer, search.trials)
             numbers = [trial.number for trial in board.unfinished()]
             space = {CONFIG: ray.tune.grid_search([config_of(board, number)[CONFIG] for number in numbers])}
-            algorithm, num_left = BasicVariantGenerator(max_concurrent=limits.concurrent), 1
+            algorithm, num_left = BasicVariantGenerator(), 1
         else:
             searcher = BoardSearcher(board, proposer, search.trials, "score", objective.mode)
             algorithm = ConcurrencyLimiter(searcher, max_concurrent=limits.concurrent)
+        # Ray snapshots after each few checkpoints, and would warn of it each time; its snapshots are not used.
+        os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
         trainable = ray.tune.with_parameters(run_trial, shared=dict(shared))
         placement = ray.tune.PlacementGroupFactory([self._shape.bundle] * self._shape.workers)
         return ray.tune.Tuner(
@@ -162,8 +168,8 @@ class Search:
                 name=RAY_FOLDER,
                 storage_path=self.manifest.folder,
                 verbose=0,
-                # A population's trials go on from others' checkpoints, which must still be there then.
-                checkpoint_config=ray.tune.CheckpointConfig(num_to_keep=4 if search.scheduler == "pbt" else 1),
+                # A population's trials go on from others' checkpoints, and each would remove those of the others.
+                checkpoint_config=ray.tune.CheckpointConfig(num_to_keep=None if search.scheduler == "pbt" else 2),
                 failure_config=ray.tune.FailureConfig(max_failures=self._project.train.max_failures),
             ),
         )

@@ -45,7 +45,14 @@ class NoOthers:
         return []
 
 
-class Watched(FIFOScheduler):  # type: ignore[misc]
+class Unsaved:
+    """Ray pickles a scheduler into its own snapshot, which nobody reads: the board is no part of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Watched(Unsaved, FIFOScheduler):  # type: ignore[misc]
     """Lets `judge` (ASHA, median stopping or nobody) decide, and keeps the board."""
 
     def __init__(self, board: Board, epochs: int, judge: TrialScheduler | None) -> None:
@@ -99,7 +106,7 @@ class Watched(FIFOScheduler):  # type: ignore[misc]
                 self._judged(number, {TIME: report.epoch, "score": report.score})
 
 
-class Population(PopulationBasedTraining):  # type: ignore[misc]
+class Population(Unsaved, PopulationBasedTraining):  # type: ignore[misc]
     """Population based training that writes down who went on from whose weights."""
 
     def __init__(self, board: Board, epochs: int, search: SearchConfig, mode: str) -> None:
@@ -114,6 +121,7 @@ class Population(PopulationBasedTraining):  # type: ignore[misc]
             hyperparam_mutations={CONFIG: {"settings": {name: _domain(one) for name, one in space.items()}}},
             custom_explore_fn=lambda config: {CONFIG: _inside(config[CONFIG], space)},
             log_config=False,
+            synch=True,  # else those that run first are compared with each other alone, and the others come too late
         )
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:

@@ -33,6 +33,9 @@ class BoardSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The board was told before, by the scheduler."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles it into its own snapshot, which nobody reads
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the manifest has it all."""
 

@@ -34,8 +34,11 @@ def trial_lines(trials: Sequence[Trial], objectives: Sequence[Objective], winner
         described = describe(trial.settings)
         rows.append([f"{mark}{trial.number}", *values, str(trial.epochs), seconds, trial.outcome, described])
     widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
-    return ["  ".join(_cell(text, width, place) for place, (text, width) in enumerate(zip(row, widths, strict=True)))
-            .rstrip() for row in rows]  # fmt: skip
+    lines = []
+    for row in rows:
+        figures = [text.rjust(width) for text, width in zip(row[:-2], widths, strict=False)]
+        lines.append("  ".join([*figures, row[-2].ljust(widths[-2]), row[-1]]))
+    return lines
 
 
 def outcome_line(trials: Sequence[Trial], epochs: int) -> str:
@@ -67,7 +70,3 @@ def number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 0.1 or abs(value) >= 1000 else f"{value:.4f}"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _cell(text: str, width: int, place: int) -> str:
-    return text.ljust(width) if place == 0 else text.rjust(width) if len(text) < 24 else text

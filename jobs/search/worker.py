@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -35,6 +36,7 @@ class NoScore(RayloopError):
 def run_trial(config: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
     """One trial. What fails in Python would fail again and is reported; a process that dies is started again by Ray."""
     os.nice(max(0, NICENESS - os.nice(0)))
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # else a line for each checkpoint
     try:
         _train(config, shared)
     except (ray.exceptions.RayError, OSError):
