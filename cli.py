@@ -11,6 +11,7 @@ import click
 
 from .jobs.deploy import deploy
 from .jobs.scaling import scale_version
+from .jobs.search.verb import tune
 from .jobs.tokens import token
 from .jobs.traffic import rollback, shadow, shadow_report, split
 from .jobs.verbs import with_workspace
@@ -44,7 +45,7 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
-for verb in (deploy, rollback, scale_version, shadow, shadow_report, split, token):
+for verb in (deploy, rollback, scale_version, shadow, shadow_report, split, token, tune):
     main.add_command(verb)
 
 
@@ -177,7 +178,11 @@ def data_list(workspace: Workspace) -> None:
     show_snapshots(workspace.projects.snapshots(load_project(find_project()).name))
 
 
-def _train_like(workspace: Workspace, module: str, snapshot: str | None) -> None:
+@main.command()
+@click.option("--snapshot", help="digest of a snapshot [the source as it is now]")
+@with_workspace
+def train(workspace: Workspace, snapshot: str | None) -> None:
+    """Train, validate against the champion, register."""
     from .cluster import Cluster
     from .jobs.data import add_data, current_project
     from .jobs.remote import run_remote
@@ -187,23 +192,7 @@ def _train_like(workspace: Workspace, module: str, snapshot: str | None) -> None
     project, code = current_project(workspace)
     if snapshot is None:
         snapshot = add_data(workspace, project).snapshot.digest
-    show_version(project, run_remote(workspace, module, ["--snapshot", snapshot], say, code))
-
-
-@main.command()
-@click.option("--snapshot", help="digest of a snapshot [the source as it is now]")
-@with_workspace
-def train(workspace: Workspace, snapshot: str | None) -> None:
-    """Train, validate against the champion, register."""
-    _train_like(workspace, "train", snapshot)
-
-
-@main.command()
-@click.option("--snapshot", help="digest of a snapshot [the source as it is now]")
-@with_workspace
-def tune(workspace: Workspace, snapshot: str | None) -> None:
-    """Search settings, register the best trial."""
-    _train_like(workspace, "tune", snapshot)
+    show_version(project, run_remote(workspace, "train", ["--snapshot", snapshot], say, code))
 
 
 @main.command()

@@ -126,12 +126,12 @@ class Search:
         if is_known:
             ended = sum(trial.has_ended for trial in past)
             cut_off = len(past) - ended
-            say(f"going on with search {self.manifest.key}: {ended} trials ended before, {cut_off} were cut off")
+            say(f"search {self.manifest.key} goes on: {ended} trials ended before, {cut_off} were cut off")
         if search.warm_start:
             told_before = proposer.num_told - sum(trial.has_score for trial in past)
             say(f"earlier searches tell the searcher of {told_before} trials")
         say(
-            f"searching {search.trials} trials of up to {self._epochs} epochs, "
+            f"search {self.manifest.key}: {search.trials} trials of up to {self._epochs} epochs, "
             f"{min(limits.concurrent, search.trials)} at a time, "
             f"by {search.searcher} with {search.scheduler}"
         )

@@ -52,6 +52,6 @@ def test_a_trial_that_fits_nowhere_is_refused_before_it_waits() -> None:
     with pytest.raises(Unavailable) as raised:
         room(Shape(4, 1, 1), 2, [{"CPU": 8, "GPU": 2}])
     assert str(raised.value) == (
-        "a trial takes 4 CPU and 4 GPU, and the cluster has 8 CPUs and 2 GPUs on 1 node(s): lower search.gpus_per_trial "
-        "or train.cpus_per_worker"
+        "a trial takes 4 CPU and 4 GPU, and the cluster has 8 CPUs and 2 GPUs on 1 node(s): lower "
+        "search.gpus_per_trial or train.cpus_per_worker"
     )

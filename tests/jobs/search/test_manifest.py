@@ -19,10 +19,10 @@ def test_the_same_terms_go_on_and_others_are_refused(manifest: Manifest) -> None
     with pytest.raises(Conflict) as raised:
         manifest.begin({**TERMS, "search": {"trials": 16, "space": {"a": 1}}})
     assert str(raised.value) == (
-        "search 'key' was begun with search.trials = 8, and it is 16 now: take another key, or the settings that it was "
-        "begun with"
+        "search 'key' was begun with search.trials = 8, and it is 16 now: take another key, or the settings that it "
+        "was begun with"
     )
-    with pytest.raises(Conflict, match="search.space.b = None, and it is 2 now"):
+    with pytest.raises(Conflict, match=r"search\.space\.b = None, and it is 2 now"):
         manifest.begin({**TERMS, "search": {"trials": 8, "space": {"a": 1, "b": 2}}})
 
 
