@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test live gpu fuzz bench faults soak check format clean
+.PHONY: install demo test live gpu fuzz bench bench-search faults soak check format clean
 
 install: $(STAMP)
 
@@ -31,6 +31,9 @@ fuzz: $(STAMP)  ## a million bodies at the protocols; make test sends 20,000
 
 bench: $(STAMP)  ## serving against its peers; make bench ARGS=--quick
 	$(BIN)/python benchmarks/serving.py $(ARGS)
+
+bench-search: $(STAMP)  ## epochs that ASHA saves; ARGS="--data adult.parquet"
+	$(BIN)/python benchmarks/search.py $(ARGS)
 
 faults: $(STAMP)  ## requests lost while everything is killed under load
 	$(BIN)/python benchmarks/faults.py $(ARGS)

@@ -45,9 +45,13 @@ train:
 search:
   trials: 8
   concurrent: 2
+  searcher: tpe                # or cma-es, random, grid
+  scheduler: asha              # or median, pbt, none
+  # objectives: [{metric}, cpu_seconds]  # several: a Pareto set, and a winner by docs/search.md
   space:
     learning_rate: {{loguniform: [0.0003, 0.03]}}
     dropout: {{uniform: [0.0, 0.4]}}
+    # depth: {{int: [2, 4], when: {{kind: deep}}}}  # exists only where `kind` is deep
 
 validate:
   gates:                       # bounds on held-out rows that a version must keep before it is served
