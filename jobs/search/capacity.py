@@ -50,10 +50,16 @@ def room(shape: Shape, wanted: int, nodes: Sequence[Mapping[str, float]]) -> Roo
     have = [math.fsum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")]
     owned = f"the cluster has {have[0]:g} CPUs and {have[1]:g} GPUs on {len(nodes)} node(s)"
     if fitting < 1:
-        raise Unavailable(f"a trial takes {shape}, and {owned}: lower search.gpus_per_trial or train.cpus_per_worker")
+        raise Unavailable(f"a trial takes {shape}, and {owned}: {_hint(shape, have[1])}")
     if fitting < wanted:
         return Room(fitting, f"{wanted} trials at a time are capped to {fitting}: a trial takes {shape}, and {owned}")
     return Room(wanted)
+
+
+def _hint(shape: Shape, gpus: float) -> str:
+    if shape.gpus and not gpus:
+        return "set train.gpu to false, or connect to a cluster with GPUs"
+    return "lower search.gpus_per_trial or train.cpus_per_worker" if shape.gpus else "lower train.cpus_per_worker"
 
 
 def _fits(shape: Shape, node: Mapping[str, float]) -> int:

@@ -17,6 +17,8 @@ from ..training.loop import mix
 from .objectives import Objective, is_whole
 from .trial import FINISHED, Trial
 
+# How many trials TPE draws by chance first: Optuna's 10 would be all of a small search.
+LEAST_STARTUP, MOST_STARTUP = 3, 10
 LEAST_SOURCE_TRIALS = 10  # of which CMA-ES takes the best tenth
 
 
@@ -60,17 +62,20 @@ class Proposer:
 
     def tell(self, trial: Trial) -> None:
         """How a trial ended; one that was proposed before a restart is added as it is."""
-        asked = self._asked.pop(trial.number, None)
-        if asked is None or trial.taken:  # a population's settings are no longer those that were asked for
-            if asked is not None:
-                self._study.tell(asked, state=TrialState.FAIL)
-            self._study.add_trial(self._frozen(trial))
-            return
         frozen = self._frozen(trial)
+        asked = self._asked.pop(trial.number, None)
+        if asked is None:
+            self._study.add_trial(frozen)
+            return
         for epoch, score in frozen.intermediate_values.items():
             asked.report(score, epoch)
         values = frozen.values if frozen.state == TrialState.COMPLETE else None
         self._study.tell(asked, values, state=frozen.state)
+
+    @property
+    def has_more(self) -> bool:
+        """False where a grid was walked to its end."""
+        return self._grid is None or bool(self._grid)
 
     @property
     def num_told(self) -> int:
@@ -83,7 +88,8 @@ class Proposer:
             "params": params,
             "distributions": {name: distribution(self._space[name]) for name in params},
         }
-        if not is_whole(trial, self._objectives):
+        # A trial that went on from another's weights owes its score to neither settings.
+        if trial.taken or not is_whole(trial, self._objectives):
             return create_trial(state=TrialState.FAIL, **shape)
         if len(self._objectives) > 1:  # Optuna has no pruned trials with several objectives
             return create_trial(values=[objective.value(trial) for objective in self._objectives], **shape)
@@ -122,7 +128,8 @@ def _is_told(trial: FrozenTrial) -> bool:
 
 def _sampler(search: SearchConfig, seed: int, told: Sequence[FrozenTrial]) -> optuna.samplers.BaseSampler:
     if search.searcher == "tpe":
-        return optuna.samplers.TPESampler(seed=seed)
+        startup = max(LEAST_STARTUP, min(MOST_STARTUP, search.trials // 4))
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
     if search.searcher == "cma-es":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of source_trials

@@ -83,8 +83,12 @@ class Search:
         self._announce(limits, past, proposer, is_known=is_known)
         schema = fit_schema(part_tables(self._snapshot, project)["train"], project)
         shared = shared_of(self._workspace, project, self._snapshot, schema.to_dict(), self._epochs)
-        if board.unfinished() or len(board.trials) < project.search.trials:
-            self._tuner(board, proposer, shared, limits).fit()
+        if board.unfinished() or (len(board.trials) < project.search.trials and proposer.has_more):
+            try:
+                self._tuner(board, proposer, shared, limits).fit()
+            except Exception:
+                tracker.finish("FAILED")
+                raise
         for trial in board.unfinished():
             board.complete(trial.number)
         children.log_missing(board.trials)

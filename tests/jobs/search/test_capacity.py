@@ -55,3 +55,7 @@ def test_a_trial_that_fits_nowhere_is_refused_before_it_waits() -> None:
         "a trial takes 4 CPU and 4 GPU, and the cluster has 8 CPUs and 2 GPUs on 1 node(s): lower "
         "search.gpus_per_trial or train.cpus_per_worker"
     )
+    with pytest.raises(Unavailable, match=r"0 GPUs on 1 node.*: set train.gpu to false, or connect to a cluster"):
+        room(Shape(1, 1, 1), 2, [{"CPU": 8}])
+    with pytest.raises(Unavailable, match=r"a trial takes 9 CPU, .*: lower train.cpus_per_worker$"):
+        room(Shape(1, 9, 0), 2, [{"CPU": 8}, {"CPU": 8}])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rayloop.jobs.search.objectives import Objective
 from rayloop.jobs.search.proposer import LEAST_SOURCE_TRIALS, Proposer
-from rayloop.jobs.search.trial import DIVERGED, RUNNING, STOPPED, Trial
+from rayloop.jobs.search.trial import DIVERGED, RUNNING, STOPPED, Taken, Trial
 from rayloop.platform.project.space import contains
 
 AUC, SECONDS = Objective("auc"), Objective("wall_seconds")
@@ -104,14 +104,24 @@ def test_what_diverged_is_told_as_failed_and_what_was_stopped_as_pruned(make_sea
     assert proposer._study.trials[1].intermediate_values == {1: 0.2}
 
 
+def test_a_score_on_anothers_weights_teaches_nothing(make_search: Any, make_trial: Any) -> None:
+    proposer = Proposer(make_search(space=TWO), (AUC,), seed=0)
+    trial = make_trial(0, [0.9], proposer.ask(0), taken=(Taken(1, 1, {}),))
+    proposer.tell(trial)
+    assert proposer.num_told == 0
+    assert Proposer(make_search(space=TWO), (AUC,), seed=0, past=[trial]).num_told == 0
+
+
 def test_a_grid_is_walked_to_its_end_and_after_a_restart_only_what_is_left(make_search: Any, make_trial: Any) -> None:
     space = {"a": {"choice": [1, 2]}, "b": {"int": [0, 1]}}
     search = make_search(searcher="grid", space=space)
     proposer = Proposer(search, (AUC,), seed=0)
     points = [proposer.ask(number) for number in range(5)]
+    assert not proposer.has_more
     assert points == [{"a": 1, "b": 0}, {"a": 1, "b": 1}, {"a": 2, "b": 0}, {"a": 2, "b": 1}, None]
     past = [make_trial(0, [0.1], points[0]), make_trial(1, [], points[1], outcome=RUNNING)]
     again = Proposer(search, (AUC,), seed=0, past=past)
+    assert again.has_more
     assert [again.ask(number) for number in (2, 3, 4)] == [*points[2:4], None]
 
 
