@@ -51,7 +51,8 @@ search:
   space:
     learning_rate: {{loguniform: [0.0003, 0.03]}}
     dropout: {{uniform: [0.0, 0.4]}}
-    # depth: {{int: [2, 4], when: {{kind: deep}}}}  # exists only where `kind` is deep
+    # hidden: {{choice: [[64], [128, 64]]}}
+    # embedding: {{int: [4, 16], when: {{hidden: [[128, 64]]}}}}  # exists beside that one alone
 
 validate:
   gates:                       # bounds on held-out rows that a version must keep before it is served

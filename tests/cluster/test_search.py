@@ -181,8 +181,8 @@ def test_where_all_fail_the_first_reason_is_the_sentence(live: Live, tmp_path: P
 def test_several_objectives_conditions_and_a_warm_start(live: Live, tmp_path: Path) -> None:
     search = (
         "{trials: 3, epochs: 2, objectives: [auc, cpu_seconds], tolerance: 0.5, warm_start: true, scheduler: none, "
-        "space: {learning_rate: {loguniform: [0.001, 0.1]}, size: {choice: [small, large]}, "
-        "dropout: {uniform: [0.0, 0.5], when: {size: large}}}}"
+        "space: {learning_rate: {loguniform: [0.001, 0.1]}, hidden: {choice: [[8], [32]]}, "
+        "dropout: {uniform: [0.1, 0.5], when: {hidden: [[32]]}}}}"
     )
     folder = make(tmp_path, "several", search)
     first = live.run("tune", "--key", "one", cwd=folder)
@@ -190,7 +190,7 @@ def test_several_objectives_conditions_and_a_warm_start(live: Live, tmp_path: Pa
     second = live.run("tune", "--key", "two", cwd=folder)
     assert "earlier searches tell the searcher of 3 trials" in second
     trials = [*trials_of(live, "one"), *trials_of(live, "two")]
-    assert all(("dropout" in trial.settings) is (trial.settings["size"] == "large") for trial in trials)
+    assert all(("dropout" in trial.settings) is (trial.settings["hidden"] == [32]) for trial in trials)
     result = Manifest(live.workspace.store, "one").result()
     assert result is not None
     cheapest = min(trials[:3], key=lambda trial: trial.cost("cpu_seconds"))  # all are within 0.5 of the best
