@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -28,13 +29,15 @@ from .manifest import RAY_FOLDER, Manifest, searches, terms_of
 from .objectives import Objective, objectives_of, pareto, winner
 from .plot import page
 from .proposer import Proposer
-from .schedulers import Population, scheduler_of
+from .schedulers import Failures, Population, scheduler_of
 from .searcher import BoardSearcher
 from .table import importance_line, outcome_line, trial_lines
 from .tracked import Children
 from .trial import Trial
 from .warm_start import earlier_trials
 from .worker import plan_of, read_state, run_trial
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,20 +177,24 @@ class Search:
                 verbose=0,
                 # A population's trials go on from others' checkpoints, and each would remove those of the others.
                 checkpoint_config=ray.tune.CheckpointConfig(num_to_keep=None if search.scheduler == "pbt" else 2),
+                callbacks=[Failures(scheduler)],
                 failure_config=ray.tune.FailureConfig(max_failures=self._project.train.max_failures),
             ),
         )
 
     def _report(self, tracker: Tracker, trials: list[Trial], best: Trial) -> None:
-        search, seed = self._project.search, self._project.train.seed
-        mattered = {one.name: importances(trials, search.space, one, seed) for one in self._objectives}
-        title = f"{self._project.name}: search {self.manifest.key}"
-        tracker.log_text("search.html", page(title, trials, self._objectives, mattered, best.number))
         say(outcome_line(trials, self._epochs))
         for line in trial_lines(trials, self._objectives, best.number):
             say(line)
-        for objective in self._objectives:
-            say(importance_line(mattered[objective.name], objective))
+        search, seed = self._project.search, self._project.train.seed
+        title = f"{self._project.name}: search {self.manifest.key}"
+        try:
+            mattered = {one.name: importances(trials, search.space, one, seed) for one in self._objectives}
+            for objective in self._objectives:
+                say(importance_line(mattered[objective.name], objective))
+            tracker.log_text("search.html", page(title, trials, self._objectives, mattered, best.number))
+        except Exception as error:  # what is drawn of a search never fails it
+            logger.warning("no page is kept of search %s: %s", self.manifest.key, error)
 
 
 def shared_of(

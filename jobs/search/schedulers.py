@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray.tune
+from ray.tune import Callback
 from ray.tune.schedulers import (
     ASHAScheduler,
     FIFOScheduler,
@@ -64,8 +65,8 @@ class Watched(Unsaved, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """Learn which of ours it is."""
-        self._numbers[trial.trial_id] = trial.config[CONFIG]["number"]
-        self._add(trial.config[CONFIG]["number"])
+        number = self._numbers.setdefault(trial.trial_id, trial.config[CONFIG]["number"])
+        self._add(number)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Judge one report."""
@@ -81,7 +82,10 @@ class Watched(Unsaved, FIFOScheduler):  # type: ignore[misc]
         """It came to its end by itself."""
         self._board.complete(self._numbers[trial.trial_id])
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Nothing to do: Ray calls it at each death of the process, also where it starts another."""
+
+    def failed(self, trial: Any) -> None:
         """Its process died more often than it may."""
         self._board.end(self._numbers[trial.trial_id], FAILED, last_words(trial))
 
@@ -125,8 +129,8 @@ class Population(Unsaved, PopulationBasedTraining):  # type: ignore[misc]
         )
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Learn which of ours it is: its configuration is overwritten by another's later."""
-        self._numbers[trial.trial_id] = trial.config[CONFIG]["number"]
+        """Learn which of ours it is: its configuration is overwritten by another's later, and it may come again."""
+        self._numbers.setdefault(trial.trial_id, trial.config[CONFIG]["number"])
         super().on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -144,10 +148,9 @@ class Population(Unsaved, PopulationBasedTraining):  # type: ignore[misc]
         self._board.complete(self._numbers[trial.trial_id])
         super().on_trial_complete(tune_controller, trial, result)
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+    def failed(self, trial: Any) -> None:
         """Its process died more often than it may."""
         self._board.end(self._numbers[trial.trial_id], FAILED, last_words(trial))
-        super().on_trial_error(tune_controller, trial)
 
     def _exploit(self, tune_controller: Any, trial: Any, trial_to_clone: Any) -> None:
         super()._exploit(tune_controller, trial, trial_to_clone)
@@ -156,7 +159,19 @@ class Population(Unsaved, PopulationBasedTraining):  # type: ignore[misc]
         self._board.take(number, donor, trial.config[CONFIG]["settings"], getattr(source, "path", ""))
 
 
-def scheduler_of(search: SearchConfig, board: Board, objective: Objective, epochs: int) -> TrialScheduler:
+class Failures(Unsaved, Callback):  # type: ignore[misc]
+    """Tells a scheduler which trials Ray gave up: of these it hears what it hears of those that begin again."""
+
+    def __init__(self, scheduler: Watched | Population) -> None:
+        super().__init__()
+        self._scheduler = scheduler
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """Called by Ray when no further try is left."""
+        self._scheduler.failed(trial)
+
+
+def scheduler_of(search: SearchConfig, board: Board, objective: Objective, epochs: int) -> Watched | Population:
     """The scheduler that search.scheduler names."""
     if search.scheduler == "pbt":
         return Population(board, epochs, search, objective.mode)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,13 @@ def drivers(live: Live, key: str) -> list[psutil.Process]:
     return [process for process, line in lines.items() if "rayloop.jobs.tune" in line and key in line]
 
 
+def trial_processes(live: Live) -> list[psutil.Process]:
+    cluster = LocalCluster.find(live.settings)
+    assert cluster is not None
+    lines = {process: " ".join(process.cmdline()) for process in cluster.owner.processes()}
+    return [process for process, line in lines.items() if line.startswith("ray::") and "ImplicitFunc" in line]
+
+
 def test_a_killed_search_goes_on_and_runs_no_finished_trial_again(live: Live, tmp_path: Path) -> None:
     search = (
         "{trials: 8, concurrent: 2, epochs: 4, grace_epochs: 1, reduction: 2, "
@@ -129,6 +137,28 @@ def test_a_killed_search_goes_on_and_runs_no_finished_trial_again(live: Live, tm
     (folder / "rayloop.yaml").write_text(text.replace("trials: 8", "trials: 9"))
     refused = live.run("tune", "--key", "cut", cwd=folder, expect=1)
     assert "search 'cut' was begun with search.trials = 8, and it is 9 now: take another key" in refused
+
+
+def test_a_trial_whose_process_dies_goes_on_from_its_last_epoch(live: Live, tmp_path: Path) -> None:
+    search = (
+        "{trials: 2, concurrent: 1, epochs: 4, searcher: grid, scheduler: none, "
+        "space: {batch_size: {choice: [64, 60]}}}"
+    )
+    folder = make(tmp_path, "dying", search, use="slow:Slow")
+    out: list[str] = []
+    runner = threading.Thread(target=lambda: out.append(live.run("tune", "--key", "die", cwd=folder)))
+    runner.start()
+    killed: list[int] = []
+    try:
+        wait_until(lambda: any(trial.epochs == 2 for trial in trials_of(live, "die")), 120, "a second epoch")
+        for process in trial_processes(live):
+            os.kill(process.pid, signal.SIGKILL)
+            killed.append(process.pid)
+    finally:
+        runner.join()
+    assert killed
+    assert "2 trials: 2 finished; 8 of 8 epochs" in out[0]
+    assert [[report.epoch for report in trial.reports] for trial in trials_of(live, "die")] == [[1, 2, 3, 4]] * 2
 
 
 def test_a_population_goes_on_from_better_weights_with_other_rates(live: Live, tmp_path: Path) -> None:

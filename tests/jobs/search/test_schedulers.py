@@ -14,7 +14,7 @@ from ray.tune.schedulers.pbt import _explore
 from rayloop.jobs.search.board import CONFIG, Board
 from rayloop.jobs.search.manifest import Manifest
 from rayloop.jobs.search.objectives import Objective
-from rayloop.jobs.search.schedulers import Watched, scheduler_of
+from rayloop.jobs.search.schedulers import Failures, Watched, scheduler_of
 from rayloop.jobs.search.trial import DIVERGED, FAILED, FINISHED, RUNNING, STOPPED
 from rayloop.platform.data import Store
 
@@ -143,13 +143,18 @@ def test_a_process_that_died_too_often_leaves_its_last_words(stage: Any) -> None
     at = stage(scheduler="asha")
     at.report(0, 1, 0.5)
     at.trial(0).error = "Traceback\n  File x\nActorDiedError: the worker died\n"
-    at.scheduler.on_trial_error(None, at.trial(0))
+    at.scheduler.on_trial_error(None, at.trial(0))  # Ray starts another
+    at.scheduler.on_trial_add(None, at.trial(0))
+    assert at.board[0].outcome == RUNNING
+    assert at.report(0, 2, 0.6) == "CONTINUE"
+    Failures(at.scheduler).on_trial_error(iteration=1, trials=[], trial=at.trial(0))
     assert (at.board[0].outcome, at.board[0].why) == (FAILED, "ActorDiedError: the worker died")
 
 
 def test_ray_pickles_schedulers_without_the_board(stage: Any) -> None:
     for name in ("asha", "pbt"):
-        assert len(pickle.dumps(stage(scheduler=name).scheduler)) < 500
+        scheduler = stage(scheduler=name).scheduler
+        assert len(pickle.dumps(scheduler)) + len(pickle.dumps(Failures(scheduler))) < 500
     assert isinstance(pickle.loads(pickle.dumps(stage(scheduler="asha").scheduler)), Watched)
 
 
