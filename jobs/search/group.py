@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -60,7 +59,7 @@ class Group:
         finally:
             for rank in self._ranks:
                 ray.kill(rank)
-            dist.destroy_process_group()
+            _leave()
 
     def training(self) -> Training:
         """This rank's training, where its state says that it is."""
@@ -87,7 +86,7 @@ class Rank:
             while training.epoch < plan.epochs:
                 training.run_epoch(rows)
         finally:
-            dist.destroy_process_group()  # the others notice
+            _leave()  # the others notice
 
 
 def build_training(shared: Mapping[str, Any], plan: Plan, state: State | None, place: Place) -> Training:
@@ -108,6 +107,10 @@ def _join(device: torch.device, address: str, rank: int, world: int) -> None:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not dist.is_available():
         raise Unavailable("this torch has no torch.distributed, which search.gpus_per_trial above 1 needs")
-    with suppress(ValueError):  # a group that an earlier trial in this process left
-        dist.destroy_process_group()
+    _leave()  # a group that an earlier trial in this process left
     dist.init_process_group(backend, init_method=address, rank=rank, world_size=world, timeout=TIMEOUT)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -9,7 +9,7 @@ from html import escape
 
 from .importance import Importance
 from .objectives import Objective, is_whole, pareto
-from .table import describe, number
+from .table import describe, short
 from .trial import DIVERGED, FAILED, FINISHED, RUNNING, STOPPED, Trial
 
 WIDTH, HEIGHT, LEFT, BOTTOM, EDGE = 640, 260, 64, 34, 12
@@ -54,11 +54,11 @@ class Axes:
         base, right = HEIGHT - BOTTOM, WIDTH - EDGE
         return (
             f'<path d="M{LEFT} {EDGE}V{base}H{right}" fill="none" stroke="#888"/>'
-            f'<text x="{LEFT}" y="{base + 14}">{number(self.x_low)}</text>'
-            f'<text x="{right}" y="{base + 14}" text-anchor="end">{number(self.x_high)}</text>'
+            f'<text x="{LEFT}" y="{base + 14}">{short(self.x_low)}</text>'
+            f'<text x="{right}" y="{base + 14}" text-anchor="end">{short(self.x_high)}</text>'
             f'<text x="{(LEFT + right) / 2}" y="{base + 28}" text-anchor="middle">{escape(x_name)}</text>'
-            f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">{number(self.y_low)}</text>'
-            f'<text x="{LEFT - 4}" y="{EDGE + 9}" text-anchor="end">{number(self.y_high)}</text>'
+            f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">{short(self.y_low)}</text>'
+            f'<text x="{LEFT - 4}" y="{EDGE + 9}" text-anchor="end">{short(self.y_high)}</text>'
             f'<text x="{LEFT + 6}" y="{EDGE + 9}">{escape(y_name)}</text>'
         )
 
@@ -140,7 +140,7 @@ def _table(trials: Sequence[Trial], objectives: Sequence[Objective], winner: int
     rows = ["<tr><th>trial</th>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr>"]
     for trial in trials:
         costs = (f"{trial.cost(name):.1f}" for name in ("cpu_seconds", "gpu_seconds", "wall_seconds"))
-        values = [number(objective.value(trial)) if trial.reports else "" for objective in objectives]
+        values = [short(objective.value(trial)) if trial.reports else "" for objective in objectives]
         ended = f"{trial.outcome}: {trial.why}" if trial.why else trial.outcome
         cells = [*values, str(trial.epochs), *costs, ended, describe(trial.settings)]
         mark = "*" if trial.number == winner else ""
@@ -157,7 +157,7 @@ def _legend(trials: Sequence[Trial]) -> str:
 def _dot(axes: Axes, x: float, y: float, trial: Trial, winner: int | None) -> str:
     across, down = axes.place(x, y)
     color = BEST if trial.number == winner else COLORS[trial.outcome]
-    told = escape(f"trial {trial.number}: {number(y)}, {describe(trial.settings)}")
+    told = escape(f"trial {trial.number}: {short(y)}, {describe(trial.settings)}")
     return f'<circle cx="{across:.1f}" cy="{down:.1f}" r="4" fill="{color}"><title>{told}</title></circle>'
 
 

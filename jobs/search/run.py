@@ -31,7 +31,7 @@ from .plot import page
 from .proposer import Proposer
 from .schedulers import Failures, Population, scheduler_of
 from .searcher import BoardSearcher
-from .table import importance_line, outcome_line, trial_lines
+from .table import describe, importance_line, outcome_line, short, trial_lines
 from .tracked import Children
 from .trial import Trial
 from .warm_start import earlier_trials
@@ -186,6 +186,8 @@ class Search:
         say(outcome_line(trials, self._epochs))
         for line in trial_lines(trials, self._objectives, best.number):
             say(line)
+        values = ", ".join(f"{one.name} {short(one.value(best))}" for one in self._objectives)
+        say(f"best of {len(trials)} trials: {values} with {describe(best.settings)}")
         search, seed = self._project.search, self._project.train.seed
         title = f"{self._project.name}: search {self.manifest.key}"
         try:

@@ -28,7 +28,7 @@ def trial_lines(trials: Sequence[Trial], objectives: Sequence[Objective], winner
     head = ["trial", *(objective.name for objective in objectives), "epochs", "seconds", "ended", "settings"]
     rows = [head]
     for trial in best_trials(trials, objectives):
-        values = [number(objective.value(trial)) for objective in objectives]
+        values = [short(objective.value(trial)) for objective in objectives]
         mark = "*" if trial.number == winner else ""
         seconds = f"{trial.cost('wall_seconds'):.1f}"
         described = describe(trial.settings)
@@ -62,10 +62,10 @@ def importance_line(found: Sequence[Importance], objective: Objective) -> str:
 
 def describe(settings: Mapping[str, Any]) -> str:
     """Settings in one line."""
-    return ", ".join(f"{name} {number(value)}" for name, value in settings.items())
+    return ", ".join(f"{name} {short(value)}" for name, value in settings.items())
 
 
-def number(value: Any) -> str:
+def short(value: Any) -> str:
     """A value, short."""
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 0.1 or abs(value) >= 1000 else f"{value:.4f}"
