@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test live gpu fuzz bench drift quality faults soak check format clean
+.PHONY: install demo test live gpu fuzz bench bench-search drift quality faults soak check format clean
 
 install: $(STAMP)
 
@@ -37,6 +37,9 @@ drift: $(STAMP)  ## the drift engine beside Evidently and bare reading, its memo
 
 quality: $(STAMP)  ## how well the built-in tasks learn; make quality ARGS="--data FOLDER --quick"
 	$(BIN)/python benchmarks/quality.py $(ARGS)
+
+bench-search: $(STAMP)  ## epochs that ASHA saves; ARGS="--data adult.parquet"
+	$(BIN)/python benchmarks/search.py $(ARGS)
 
 faults: $(STAMP)  ## requests lost while everything is killed under load
 	$(BIN)/python benchmarks/faults.py $(ARGS)

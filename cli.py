@@ -16,6 +16,7 @@ from .jobs.labels import labels
 from .jobs.performance import performance
 from .jobs.quality import quality
 from .jobs.scaling import scale_version
+from .jobs.search.verb import tune
 from .jobs.tokens import token
 from .jobs.traffic import rollback, shadow, shadow_report, split
 from .jobs.verbs import with_workspace
@@ -62,6 +63,7 @@ VERBS = (
     shadow_report,
     split,
     token,
+    tune,
 )
 for verb in VERBS:
     main.add_command(verb)
@@ -176,7 +178,11 @@ def data_list(workspace: Workspace) -> None:
     show_snapshots(workspace.projects.snapshots(load_project(find_project()).name))
 
 
-def _train_like(workspace: Workspace, module: str, snapshot: str | None) -> None:
+@main.command()
+@click.option("--snapshot", help="digest of a snapshot [the source as it is now]")
+@with_workspace
+def train(workspace: Workspace, snapshot: str | None) -> None:
+    """Train, validate against the champion, register."""
     from .cluster import Cluster
     from .jobs.data import add_data, current_project
     from .jobs.remote import run_remote
@@ -186,23 +192,7 @@ def _train_like(workspace: Workspace, module: str, snapshot: str | None) -> None
     project, code = current_project(workspace)
     if snapshot is None:
         snapshot = add_data(workspace, project, say).snapshot.digest
-    show_version(project, run_remote(workspace, module, ["--snapshot", snapshot], say, code))
-
-
-@main.command()
-@click.option("--snapshot", help="digest of a snapshot [the source as it is now]")
-@with_workspace
-def train(workspace: Workspace, snapshot: str | None) -> None:
-    """Train, validate against the champion, register."""
-    _train_like(workspace, "train", snapshot)
-
-
-@main.command()
-@click.option("--snapshot", help="digest of a snapshot [the source as it is now]")
-@with_workspace
-def tune(workspace: Workspace, snapshot: str | None) -> None:
-    """Search settings, register the best trial."""
-    _train_like(workspace, "tune", snapshot)
+    show_version(project, run_remote(workspace, "train", ["--snapshot", snapshot], say, code))
 
 
 @main.command()

@@ -7,13 +7,13 @@ from .schema import (
     MonitorConfig,
     Project,
     RetrainConfig,
-    SearchConfig,
     ServeConfig,
     SplitConfig,
     TaskConfig,
     TrainConfig,
     ValidateConfig,
 )
+from .search import SearchConfig
 from .serving import MOST_REPLICAS, AutoscaleConfig, CaptureConfig
 from .template import json_schema, template
 

@@ -99,8 +99,10 @@ def _sentence(fault: dict[str, Any], tree: yaml.Node | None, name: str) -> str:
 def _known_keys(path: tuple[Any, ...]) -> list[str]:
     """The keys that the section at `path` may hold."""
     model: Any = Project
+    is_named = False  # the next part of the path is a name that the file gave, such as a searched setting's
     for part in path:
-        if isinstance(part, int):
+        if isinstance(part, int) or is_named:
+            is_named = False
             continue
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
         found = fields[part].annotation if part in fields else None
@@ -108,6 +110,7 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
         if model is None:
             return []
+        is_named = getattr(found, "__origin__", None) is dict
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ..errors import InvalidInput
 from ..traffic import Sticky
+from .search import SearchConfig
 from .section import BrokenRule, Section
 from .serving import MOST_REPLICAS, AutoscaleConfig, CaptureConfig
 
@@ -106,39 +107,6 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     max_failures: Annotated[int, Field(ge=0)] = 3
     """How many times a run may lose workers and go on from its last checkpoint."""
-
-
-class SearchConfig(Section):
-    """Which settings are searched, and how long."""
-
-    trials: Annotated[int, Field(ge=1)] = 8
-    concurrent: Annotated[int, Field(ge=1)] = 2
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    """Most epochs of one trial; default train.epochs."""
-    grace_epochs: Annotated[int, Field(ge=1)] = 3
-    """ASHA stops no trial before this many epochs."""
-    space: dict[str, dict[Literal["choice", "uniform", "loguniform", "int"], list[Any]]] = {}
-    """For each of learning_rate, weight_decay, batch_size or a task parameter: one of choice, uniform,
-    loguniform, int with its values or its two bounds."""
-
-    @model_validator(mode="after")
-    def _space_is_sound(self) -> SearchConfig:
-        for name, choice in self.space.items():
-            if len(choice) != 1:
-                raise BrokenRule("must hold exactly one of choice, uniform, loguniform, int", "space", name)
-            ((how, values),) = choice.items()
-            if not values:
-                raise BrokenRule("must not be empty", "space", name, how)
-            if how == "choice":
-                continue
-            numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
-            if len(values) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
-                raise BrokenRule(f"{values} must be two numbers, the lower first", "space", name, how)
-            if how == "loguniform" and numbers[0] <= 0:
-                raise BrokenRule(f"{values} must lie above 0", "space", name, how)
-            if how == "int" and not all(isinstance(v, int) for v in values):
-                raise BrokenRule(f"{values} must be whole numbers", "space", name, how)
-        return self
 
 
 METRICS = {
@@ -324,6 +292,7 @@ class Project(Section):
                 raise BrokenRule(rule, "validate", *path)
         if self.validate_.metric == "coverage":
             raise BrokenRule("'coverage' ranks nothing: more of it is not better; use pinball", "validate", "metric")
+        self.search.check_beside(known, gpu=self.train.gpu)
         return self
 
     @property

@@ -46,9 +46,14 @@ train:
 search:
   trials: 8
   concurrent: 2
+  searcher: tpe                # or cma-es, random, grid
+  scheduler: asha              # or median, pbt, none
+  # objectives: [{metric}, cpu_seconds]  # several: a Pareto set, and a winner by docs/search.md
   space:
     learning_rate: {{loguniform: [0.0003, 0.03]}}
     dropout: {{uniform: [0.1, 0.5]}}
+    # hidden: {{choice: [[64], [128, 64]]}}
+    # embedding: {{int: [4, 16], when: {{hidden: [[128, 64]]}}}}  # exists beside that one alone
 
 validate:
   gates:                       # bounds on held-out rows that a version must keep before it is served

@@ -56,11 +56,18 @@ class Tracker:
         """A file beside the run."""
         self._client.log_text(self.run_id, text, name)
 
-    def log_child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float], status: str) -> None:
+    def log_child(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        status: str,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """A finished trial under this run."""
         parent = self._client.get_run(self.run_id)
-        tags = {"mlflow.parentRunId": self.run_id, "mlflow.runName": name}
-        child = self._client.create_run(parent.info.experiment_id, tags=tags).info.run_id
+        own = {"mlflow.parentRunId": self.run_id, "mlflow.runName": name}
+        child = self._client.create_run(parent.info.experiment_id, tags={**(tags or {}), **own}).info.run_id
         now_ms = int(time.time() * 1000)
         self._client.log_batch(
             child,
@@ -68,6 +75,19 @@ class Tracker:
             params=[Param(key, str(value)) for key, value in params.items()],
         )
         self._client.set_terminated(child, status=status)
+
+    def children(self) -> set[str]:
+        """The names of the trials under this run that have ended."""
+        experiment = self._client.get_run(self.run_id).info.experiment_id
+        query = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
+        names: set[str] = set()
+        token: str | None = None
+        while True:
+            found = self._client.search_runs([experiment], query, max_results=1000, page_token=token)
+            names |= {run.info.run_name for run in found if run.info.status != "RUNNING"}
+            token = found.token
+            if not token:
+                return names
 
     def log_model(self, folder: Path, signature: Signature, sha256: str) -> str:
         """Log an artifact folder as a model of this run; returns its MLflow URI."""
