@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test live gpu fuzz bench faults soak check format clean
+.PHONY: install demo test live gpu fuzz bench bench-training faults soak check format clean
 
 install: $(STAMP)
 
@@ -34,6 +34,9 @@ bench: $(STAMP)  ## serving against its peers; make bench ARGS=--quick
 
 faults: $(STAMP)  ## requests lost while everything is killed under load
 	$(BIN)/python benchmarks/faults.py $(ARGS)
+
+bench-training: $(STAMP)  ## the trainer beside bare PyTorch, torchrun, Lightning and Accelerate
+	$(BIN)/python benchmarks/training.py $(ARGS)
 
 soak: $(STAMP)  ## memory over half an hour at half load; make soak ARGS="--minutes 3"
 	$(BIN)/python benchmarks/soak.py $(ARGS)

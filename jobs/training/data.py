@@ -35,7 +35,12 @@ class Rows:
 
     def take(self, places: Tensor) -> Batch:
         """The rows at some places, as a batch."""
-        return Batch({name: tensor[places] for name, tensor in self.inputs.items()}, self.target[places])
+        inputs = {name: tensor.index_select(0, places) for name, tensor in self.inputs.items()}
+        return Batch(inputs, self.target.index_select(0, places))
+
+    def slice(self, first: int, end: int) -> Batch:
+        """Rows that lie beside each other, not copied."""
+        return Batch({name: tensor[first:end] for name, tensor in self.inputs.items()}, self.target[first:end])
 
 
 def part_tables(snapshot: Snapshot, project: Project) -> Mapping[Part, pa.Table]:

@@ -11,11 +11,11 @@ from .schema import (
     ServeConfig,
     SplitConfig,
     TaskConfig,
-    TrainConfig,
     ValidateConfig,
 )
 from .serving import MOST_REPLICAS, AutoscaleConfig, CaptureConfig
 from .template import json_schema, template
+from .training import TrainConfig
 
 __all__ = [
     "FILE_NAME",
