@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -15,6 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from ...platform.errors import InvalidInput
 from ...platform.model.task import Batch, Task
 from .plan import Place, Plan
+
+_NEW, _OLD = "forward_sync_buffers", "broadcast_buffers"  # torch 2.13 warns of the old name
+_SENDS_BUFFERS = _NEW if _NEW in inspect.signature(DistributedDataParallel.__init__).parameters else _OLD
 
 
 def prepare_module(task: Task, module: nn.Module, plan: Plan, place: Place, sample: Batch) -> tuple[nn.Module, str]:
@@ -30,13 +34,11 @@ def prepare_module(task: Task, module: nn.Module, plan: Plan, place: Place, samp
         return module, reason
     if plan.strategy == "fsdp":
         return _shard(module), reason
-    return DistributedDataParallel(
-        module,
-        device_ids=[place.device] if place.device.type == "cuda" else None,
-        # Without it DDP sends every buffer in each step, and those that scale inputs never change.
-        broadcast_buffers=_buffers_change(task, module, sample),
-        gradient_as_bucket_view=True,
-    ), reason
+    # Without it DDP sends every buffer in each step, and those that scale inputs never change.
+    sends_buffers = {_SENDS_BUFFERS: _buffers_change(task, module, sample)}
+    devices = [place.device] if place.device.type == "cuda" else None
+    wrapped = DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, **sends_buffers)
+    return wrapped, reason
 
 
 def is_sharded(module: nn.Module) -> bool:
