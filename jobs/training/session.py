@@ -62,6 +62,7 @@ class Session:
     saver: Saver
     rule: CheckpointConfig
     outside: Outside
+    say: Callable[[str], None] = lambda _: None
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -125,7 +126,10 @@ class Session:
         is_due = every_s is not None and now_s - self._saved_s >= every_s and not self.saver.is_busy
         stride, saves = self._agree(max(1.0, LOOK_S // max(step_s, 1e-9)), is_due)
         self._look_step, self._looked_s, self._looked_step = self._steps + int(stride), now_s, self._steps
+        was_going_away = self._is_going_away
         self._is_going_away = self.outside.is_going_away()
+        if self._is_going_away and not was_going_away:
+            self.say("a node is to go away: each step is written down from here on")
         if self._is_going_away or saves:
             self._save(wait=self._is_going_away)
 

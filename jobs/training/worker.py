@@ -82,7 +82,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     training = Training(task, module, plan, place, tell)
     # Evaluating a sharded module takes all ranks; else it is rank 0's.
     judges = place.rank == 0 or plan.strategy == "fsdp"
-    session = Session(training, place, saver, project.train.checkpoint, RayTrain(tell, config["began_s"]))
+    session = Session(training, place, saver, project.train.checkpoint, RayTrain(tell, config["began_s"]), tell)
     try:
         session.run(feed, held_out if judges else None)
     except Unavailable:
