@@ -21,7 +21,7 @@ from ...platform.model.task import Task, find_task
 from ...platform.project import Project
 from ..report import say
 from .checkpoint import Checkpoints
-from .data import Rows, encode_rows, part_tables
+from .data import Rows, encode_rows, forget_tables, part_tables
 from .feed import Feed, MemoryFeed
 from .loop import OutOfMemory, Place, Plan, Training, TrainingDiverged, build_module
 from .parallel import prepare_module
@@ -112,6 +112,8 @@ def open_rows(
     tables = part_tables(snapshot, project)
     held_out = encode_rows(task, schema, tables["validation"]).to(place.device)
     rows = encode_rows(task, schema, tables["train"]).to(place.device)
+    del tables
+    forget_tables()
     return MemoryFeed(rows, plan.batch_size, plan.seed, place), held_out, held_out
 
 

@@ -104,9 +104,9 @@ def test_the_job_is_killed_and_started_again(live: Live, slow: Path, calm: str) 
 def two_nodes(live: Live) -> Iterator[str]:
     """A second node, on which one of two workers of five CPUs must lie; gives its id."""
     cluster = Cluster.connect(settings=live.settings)
-    known = {node.id for node in cluster.status().nodes}
+    known = {node.node_id for node in cluster.status().nodes}
     live.run("scale", "--cpus", "14", cwd=live.home)
-    yield next(node.id for node in cluster.status().nodes if node.id not in known)
+    yield next(node.node_id for node in cluster.status().nodes if node.node_id not in known)
     cluster.scale(cpus=8)
 
 
