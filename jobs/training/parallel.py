@@ -35,7 +35,7 @@ def prepare_module(task: Task, module: nn.Module, plan: Plan, place: Place, samp
     if plan.strategy == "fsdp":
         return _shard(module), reason
     # Without it DDP sends every buffer in each step, and those that scale inputs never change.
-    sends_buffers = {_SENDS_BUFFERS: _buffers_change(task, module, sample)}
+    sends_buffers: dict[str, Any] = {_SENDS_BUFFERS: _buffers_change(task, module, sample)}
     devices = [place.device] if place.device.type == "cuda" else None
     wrapped = DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, **sends_buffers)
     return wrapped, reason
