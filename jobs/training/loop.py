@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ...platform.errors import RayloopError
 from ...platform.model.task import Batch, Task
-from ...platform.validate import classification_metrics, is_better, regression_metrics
 from .average import Average
 from .data import Rows
 from .feed import Feed, MemoryFeed, Share
@@ -115,6 +114,8 @@ class Training:
 
     def evaluate(self, rows: Rows) -> dict[str, float]:
         """Metrics of rows that are not trained on; remembers the weights where the plan's metric is best so far."""
+        from ...platform.validate import is_better  # scikit-learn takes a second to import: the first step goes first
+
         with self._as_kept():
             found = measure(self._task, self.module if is_sharded(self.module) else self._inner, rows)
             score = found.get(self._plan.metric, math.nan)
@@ -258,6 +259,8 @@ class Training:
 
 def measure(task: Task, module: nn.Module, rows: Rows) -> dict[str, float]:
     """Hold-out metrics of a module, and its loss as `loss`."""
+    from ...platform.validate import classification_metrics, regression_metrics
+
     was_training = module.training
     module.eval()
     answers: list[Tensor] = []

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from ...platform.errors import InvalidInput
@@ -43,7 +42,7 @@ def prepare_module(task: Task, module: nn.Module, plan: Plan, place: Place, samp
 
 def is_sharded(module: nn.Module) -> bool:
     """True where each process holds a part of the parameters."""
-    return isinstance(module, FSDPModule)
+    return hasattr(module, "set_requires_gradient_sync")  # FSDP2's own; its import takes half a second
 
 
 def inner(module: nn.Module) -> nn.Module:
@@ -55,13 +54,15 @@ def gradients_stay(module: nn.Module, is_last: bool) -> AbstractContextManager[A
     """Within, gradients are added up and not exchanged, but for the last part of a step."""
     if isinstance(module, DistributedDataParallel) and not is_last:
         return module.no_sync()
-    if isinstance(module, FSDPModule):
-        module.set_requires_gradient_sync(is_last)
+    if is_sharded(module):
+        module.set_requires_gradient_sync(is_last)  # type: ignore[operator]
     return nullcontext()
 
 
 def _shard(module: nn.Module) -> nn.Module:
     """FSDP2. A module may name its parts in `shards()`: each is gathered only while it computes."""
+    from torch.distributed.fsdp import fully_shard
+
     named: Iterable[nn.Module] = getattr(module, "shards", tuple)()
     for part in named:
         fully_shard(part)

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from .checkpoint import Background, Checkpoints, File
 from .loop import Training
@@ -85,6 +83,8 @@ class Saver:
 
     def _save_shards(self, training: Training, name: str, progress: dict[str, Any], about: dict[str, Any]) -> None:
         """Each rank writes its own parts; rank 0 adds the manifest when all have told what they wrote."""
+        from torch.distributed.checkpoint import state_dict_saver  # its import takes a second
+
         if self._place.rank == 0:
             self._checkpoints.begin(name)
         if self._place.world > 1:
@@ -121,12 +121,17 @@ class Saver:
 
 
 def _shards(training: Training) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+
     module, optimizer = get_state_dict(training.module, training.optimizer.torch)
     return {"module": module, "optimizer": optimizer, "average": training.tensors()["average"]}
 
 
 def _load_shards(training: Training, folder: str) -> None:
     """Parts that any number of ranks wrote, into the parts of this number of ranks."""
+    from torch.distributed.checkpoint import state_dict_loader
+    from torch.distributed.checkpoint.state_dict import set_state_dict
+
     state = _shards(training)
     state_dict_loader.load(state, checkpoint_id=folder, no_dist=not dist.is_initialized())
     set_state_dict(
