@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,29 +22,32 @@ pytestmark = [pytest.mark.cluster, pytest.mark.live]
 
 
 class Job:
-    """A training of the folder under a key, followed from its start."""
+    """A training of the folder under a key."""
 
     def __init__(self, live: Live, folder: Path, key: str) -> None:
-        self._cluster, self.key = Cluster.connect(settings=live.settings), key
-        self.id = self._cluster.submit(f"{sys.executable} -m rayloop.jobs.train --key {key}", working_dir=folder)
-        self.lines: list[str] = []
-        self._follower = threading.Thread(target=self._follow, daemon=True)
-        self._follower.start()
+        self._cluster = Cluster.connect(settings=live.settings)
+        self._id = self._cluster.submit(f"{sys.executable} -m rayloop.jobs.train --key {key}", working_dir=folder)
+
+    def lines(self) -> list[str]:
+        """What it has said so far; its log is asked for, since following it warns of aiohttp's own."""
+        return list(self._cluster.logs(self._id))
 
     def says(self, text: str) -> Callable[[], bool]:
         """Whether it has said something."""
-        return lambda: any(text in line for line in self.lines)
+        return lambda: any(text in line for line in self.lines())
 
     def result(self) -> Mapping[str, Any]:
         """What it came to, at its end."""
-        self._follower.join(240)
-        found = [result for line in self.lines if (result := parse_result(line))]
-        assert found, "\n".join(self.lines)
-        return found[0]
+        found: list[Mapping[str, Any]] = []
 
-    def _follow(self) -> None:
-        for line in self._cluster.logs(self.id, follow=True):
-            self.lines.append(line)
+        def has_ended() -> bool:
+            lines = self.lines()
+            found.extend(result for line in lines if (result := parse_result(line)))
+            return bool(found) or any(line.startswith("error: ") for line in lines)
+
+        wait_until(has_ended, 240, "the end of the training")
+        assert found, "\n".join(self.lines())
+        return found[0]
 
 
 def processes(live: Live, word: str) -> list[psutil.Process]:
