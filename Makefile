@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test live gpu fuzz bench bench-search drift quality faults soak check format clean
+.PHONY: install demo test live gpu fuzz bench bench-search bench-training drift quality faults soak check format clean
 
 install: $(STAMP)
 
@@ -43,6 +43,9 @@ bench-search: $(STAMP)  ## epochs that ASHA saves; ARGS="--data adult.parquet"
 
 faults: $(STAMP)  ## requests lost while everything is killed under load
 	$(BIN)/python benchmarks/faults.py $(ARGS)
+
+bench-training: $(STAMP)  ## the trainer beside bare PyTorch, torchrun, Lightning and Accelerate
+	$(BIN)/python benchmarks/training.py $(ARGS)
 
 soak: $(STAMP)  ## memory over half an hour at half load; make soak ARGS="--minutes 3"
 	$(BIN)/python benchmarks/soak.py $(ARGS)

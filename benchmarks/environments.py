@@ -13,11 +13,13 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent.parent / ".benchmarks"
 INSTALL_TIMEOUT_S = 900
 
-# NumPy computes the model there: torch would be a gigabyte more, and the slower of the two for one row.
+# NumPy computes the model for the servers: torch would be a gigabyte more, and the slower of the two for one row.
 PINS: Mapping[str, Sequence[str]] = {
     "mlserver": ("mlserver>=1.7,<1.8", "numpy>=2.0,<3", "safetensors>=0.5,<1"),
     "evidently": ("evidently>=0.7.23,<0.8", "pandas>=2.2,<3", "pyarrow>=19,<26"),
     "bentoml": ("bentoml>=1.4,<1.5", "numpy>=2.0,<3", "safetensors>=0.5,<1"),
+    "lightning": ("lightning>=2.5,<3", "torch>=2.9,<2.14", "numpy>=2.0,<3", "pyarrow>=19,<26"),
+    "accelerate": ("accelerate>=1.10,<2", "torch>=2.9,<2.14", "numpy>=2.0,<3", "pyarrow>=19,<26"),
 }
 
 

@@ -20,7 +20,7 @@ class EpochReporter(UserCallback):  # type: ignore[misc]
 
     def __init__(self, tracking_uri: str, run_id: str, epochs: int) -> None:
         self._tracking_uri, self._run_id, self._epochs = tracking_uri, run_id, epochs
-        self._queue: queue.SimpleQueue[dict[str, float]] | None = None
+        self._queue: queue.SimpleQueue[tuple[int, dict[str, float]]] | None = None
 
     def after_report(
         self,
@@ -32,16 +32,16 @@ class EpochReporter(UserCallback):  # type: ignore[misc]
         if self._queue is None:  # made here, not in __init__: the callback travels by pickle
             self._queue = queue.SimpleQueue()
             threading.Thread(target=self._write, args=(self._queue,), daemon=True).start()
-        self._queue.put(dict(metrics[0]))
+        for epoch, line in metrics[0].get("lines", []):
+            self._queue.put((int(epoch), dict(line)))
 
-    def _write(self, reports: queue.SimpleQueue[dict[str, float]]) -> None:
+    def _write(self, reports: queue.SimpleQueue[tuple[int, dict[str, float]]]) -> None:
         from mlflow import MlflowClient
         from mlflow.entities import Metric
 
         client = MlflowClient(self._tracking_uri)
         while True:
-            report = reports.get()
-            epoch = int(report.pop("epoch"))
+            epoch, report = reports.get()
             say(f"epoch {epoch} of {self._epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in report.items()))
             try:
                 client.log_batch(self._run_id, metrics=[Metric(k, float(v), 0, epoch) for k, v in report.items()])

@@ -35,14 +35,33 @@ class Rows:
 
     def take(self, places: Tensor) -> Batch:
         """The rows at some places, as a batch."""
-        return Batch({name: tensor[places] for name, tensor in self.inputs.items()}, self.target[places])
+        inputs = {name: tensor.index_select(0, places) for name, tensor in self.inputs.items()}
+        return Batch(inputs, self.target.index_select(0, places))
+
+    def slice(self, first: int, end: int) -> Batch:
+        """Rows that lie beside each other, not copied."""
+        return Batch({name: tensor[first:end] for name, tensor in self.inputs.items()}, self.target[first:end])
+
+
+_last: list[tuple[object, Mapping[Part, pa.Table]]] = []  # a job asks four times for the same
 
 
 def part_tables(snapshot: Snapshot, project: Project) -> Mapping[Part, pa.Table]:
-    """The snapshot's table, parted as the project says."""
-    table = snapshot.table()
-    parts = assign_parts(table, project.data, snapshot.row_keys())
-    return {part: framed(table.filter(pa.array(parts == place)), project) for place, part in enumerate(PARTS)}
+    """The snapshot's table, parted as the project says; what was asked for last is kept."""
+    asked = (snapshot.store.root, snapshot.digest, project.data, project.task)
+    if not _last or _last[0][0] != asked:
+        _last.clear()  # before the next is read: two may not fit
+        table = snapshot.table()
+        parts = assign_parts(table, project.data, snapshot.row_keys())
+        _last.append(
+            (asked, {part: framed(table.filter(pa.array(parts == place)), project) for place, part in enumerate(PARTS)})
+        )
+    return _last[0][1]
+
+
+def forget_tables() -> None:
+    """Keep no table: a worker needs the memory for its rows."""
+    _last.clear()
 
 
 def encode_rows(task: Task, schema: Schema, table: pa.Table) -> Rows:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import io
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
 import torch
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from ...platform.data import Snapshot, code_state
-from ...platform.errors import RayloopError, Unavailable
+from ...platform.errors import InvalidInput, RayloopError, Unavailable
 from ...platform.model.schema import Schema, fit_schema
 from ...platform.project import Project
 from ...platform.registry import Tracker, environment_lock
 from ...platform.workspace import Workspace
 from ..report import say
+from .admission import lacking, wait_for_resources
 from .artifact import LoggedModel, log_artifact
 from .callback import EpochReporter
+from .checkpoint import Checkpoints
 from .data import part_tables
 from .loop import Plan, TrainingDiverged
+from .run import Run, fingerprint, raise_failure
 from .worker import STATE_FILE, train_worker
+
+BYTES_OF_CELL = 20  # of a table and its tensors, while one is made of the other
+MEMORY_SHARE = 0.5  # of a node's memory that rows may take before they are streamed
 
 
 class TrainingFailed(RayloopError):
@@ -46,20 +54,8 @@ class Fitted:
 
 def require_resources(project: Project) -> None:
     """Raise Unavailable where the cluster has not what the project demands, before anything is started."""
-    have = ray.cluster_resources()
-    train = project.train
-    gpus, cpus = have.get("GPU", 0.0), have.get("CPU", 0.0)
-    if train.gpu and gpus < train.workers:
-        raise Unavailable(
-            f"train.gpu is true and train.workers is {train.workers}, but the cluster has {gpus:g} GPUs: "
-            "set train.gpu to false, or connect to a cluster with GPUs"
-        )
-    needed = train.workers * train.cpus_per_worker
-    if cpus < needed:
-        raise Unavailable(
-            f"train.workers {train.workers} with {train.cpus_per_worker:g} CPUs each need {needed:g} CPUs, "
-            f"but the cluster has {cpus:g}: `rayloop scale --cpus {needed:g}` adds them"
-        )
+    if reason := lacking(project, ray.cluster_resources()):
+        raise Unavailable(reason)
 
 
 def fit(
@@ -74,13 +70,21 @@ def fit(
     Raises TrainingDiverged, TrainingFailed or Unavailable; the run is marked failed in MLflow then.
     """
     began_s = time.monotonic()
-    require_resources(project)
-    plan = Plan.of(project, overrides)
-    schema = fit_schema(part_tables(snapshot, project)["train"], project)
+    wait_for_resources(project, ray.cluster_resources, ray.available_resources, say)
+    plan = _with_input(Plan.of(project, overrides), project, snapshot)
+    train_table = part_tables(snapshot, project)["train"]
+    if plan.batch_size > train_table.num_rows:
+        raise InvalidInput(
+            f"train.batch_size is {plan.batch_size}, but there are {train_table.num_rows} rows to train on: lower it"
+        )
+    schema = fit_schema(train_table, project)
+    run = Run(workspace.store, key)
+    run.begin(fingerprint(project, plan, schema, snapshot, Path.cwd()))
+    run.forget_failure()
     tracker = Tracker(workspace.settings, project.name, key, kind="train")
     log_provenance(tracker, project, snapshot, plan)
     try:
-        state = _run(workspace, project, snapshot, schema, plan, tracker, key)
+        state = _train(workspace, project, snapshot, schema, plan, tracker, run)
     except Exception:
         tracker.finish("FAILED")
         raise
@@ -96,7 +100,7 @@ def log_provenance(tracker: Tracker, project: Project, snapshot: Snapshot, plan:
     """All that is needed to train again: settings, data, code, environment."""
     code = code_state(Path.cwd())
     train = project.train
-    params = {**asdict(plan), "workers": train.workers, "gpu": train.gpu, "task": project.task.use}
+    params = {**asdict(plan), "workers": _shown_workers(project), "gpu": train.gpu, "task": project.task.use}
     params |= {"snapshot": snapshot.digest, "rows": snapshot.manifest.rows, "torch": torch.__version__}
     tags = {"rayloop.snapshot": snapshot.digest, "rayloop.seed": str(plan.seed)}
     if code:
@@ -108,17 +112,23 @@ def log_provenance(tracker: Tracker, project: Project, snapshot: Snapshot, plan:
     tracker.log_text("manifest.json", snapshot.manifest.to_json().decode())
 
 
-def _run(
+def _train(
     workspace: Workspace,
     project: Project,
     snapshot: Snapshot,
     schema: Schema,
     plan: Plan,
     tracker: Tracker,
-    key: str,
+    run: Run,
 ) -> dict[str, Any]:
+    """The last checkpoint of the run, whose training is at its end."""
+    checkpoints = Checkpoints(workspace.store, run.checkpoints, project.train.checkpoint.keep)
+    if (ended := _last_state(checkpoints)) is not None:
+        say("the training was at its end already")
+        return ended
     train = project.train
-    say(f"training on {train.workers} {'GPU' if train.gpu else 'CPU'} worker(s), {plan.epochs} epochs")
+    workers = train.least_workers, train.most_workers
+    say(f"training on {_shown_workers(project)} {'GPU' if train.gpu else 'CPU'} worker(s), {plan.epochs} epochs")
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={
@@ -127,16 +137,21 @@ def _run(
             "plan": asdict(plan),
             "snapshot": snapshot.digest,
             "store": workspace.settings.store,
+            "key": run.key,
+            "began_s": time.time(),
         },
         scaling_config=ScalingConfig(
-            num_workers=train.workers, use_gpu=train.gpu, resources_per_worker=_worker_resources(project)
+            num_workers=workers if workers[0] < workers[1] else workers[0],
+            use_gpu=train.gpu,
+            resources_per_worker=_worker_resources(project),
         ),
         run_config=RunConfig(
-            name=key,
+            name=run.key,
             storage_path=workspace.store.uri("train"),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
-            # Without a limit Ray retries a run that can't be scheduled for ever.
-            failure_config=FailureConfig(max_failures=train.max_failures, controller_failure_limit=3),
+            # Without a limit Ray retries a run that can't be scheduled for ever; each such try takes a minute.
+            failure_config=FailureConfig(
+                max_failures=train.max_failures, controller_failure_limit=max(3, math.ceil(train.queue_minutes or 0))
+            ),
             callbacks=[EpochReporter(workspace.settings.tracking_uri, tracker.run_id, plan.epochs)],
         ),
     )
@@ -146,9 +161,37 @@ def _run(
         raise _our_error(error) from None
     if result.error is not None:
         raise _our_error(result.error)
-    with result.checkpoint.as_directory() as folder:
-        state: dict[str, Any] = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
+    raise_failure(result.return_value or {})
+    state = _last_state(checkpoints)
+    if state is None:
+        raise TrainingFailed(
+            f"training ended, but its last checkpoint is not in {workspace.store.uri(run.checkpoints)}"
+        )
     return state
+
+
+def _last_state(checkpoints: Checkpoints) -> dict[str, Any] | None:
+    """The state at the end of the training; None where it has none yet."""
+    found = checkpoints.latest(say)
+    if found is None or not found[0].about["is_last"]:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(found[1][STATE_FILE]), map_location="cpu", weights_only=True)
+    return state
+
+
+def _with_input(plan: Plan, project: Project, snapshot: Snapshot) -> Plan:
+    """Where the project leaves it open: in memory where the smallest node holds the rows of all workers."""
+    if project.train.input != "auto":
+        return plan
+    nodes = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
+    cells = snapshot.manifest.rows * len(snapshot.manifest.columns)
+    needed = cells * BYTES_OF_CELL * project.train.most_workers
+    return replace(plan, input="memory" if needed <= min(nodes, default=math.inf) * MEMORY_SHARE else "stream")
+
+
+def _shown_workers(project: Project) -> str:
+    least, most = project.train.least_workers, project.train.most_workers
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _worker_resources(project: Project) -> dict[str, float]:

@@ -1,15 +1,14 @@
-"""The epoch loop in plain torch: the same order of rows and the same steps, whatever the number of workers.
+"""The epoch loop in plain torch: the same rows and the same steps, whatever the number of workers.
 
-It knows no Ray, no MLflow and no files. Rank r of W takes every W-th row of each batch, and weighs its loss so
-that the average over the ranks is the mean over the batch.
+It knows no Ray, no MLflow and no files. Each rank weighs the loss of its rows so that the average over the ranks is
+the mean over the batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,12 +16,16 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ...platform.errors import RayloopError
-from ...platform.model.task import Task, quantile_levels
-from ...platform.project import Project
-from ...platform.validate import is_better, metrics_of
+from ...platform.model.task import Batch, Task, quantile_levels
+from .average import Average
 from .data import Rows
+from .feed import Feed, MemoryFeed, Share
+from .optimizer import Optimizer
+from .parallel import gradients_stay, inner, is_sharded
+from .plan import Place, Plan, mix
 
 PREDICT_ROWS = 65_536  # rows predicted at once: bounds memory, and is large enough to cost nothing
+SETTLE_STEPS = 64  # losses are looked at so often: a look waits for the device
 
 
 class TrainingDiverged(RayloopError):
@@ -30,149 +33,222 @@ class TrainingDiverged(RayloopError):
 
     exit_code = 1
 
-    def __init__(self, epoch: int, step: int) -> None:
-        super().__init__(epoch, step)
-        self.epoch, self.step = epoch, step
+    def __init__(self, epoch: int, step: int, columns: str = "") -> None:
+        super().__init__(epoch, step, columns)
+        self.epoch, self.step, self.columns = epoch, step, columns
+
+    def __str__(self) -> str:
+        where = f"the loss is NaN or infinite in epoch {self.epoch}, step {self.step}: lower train.learning_rate, or "
+        return where + (f"mend {self.columns}" if self.columns else "look for huge values in the features")
+
+
+class OutOfMemory(RayloopError):
+    """A step does not fit."""
+
+    exit_code = 1
+
+    def __init__(self, epoch: int, step: int, rows: int) -> None:
+        super().__init__(epoch, step, rows)
+        self.epoch, self.step, self.rows = epoch, step, rows
 
     def __str__(self) -> str:
         return (
-            f"the loss is NaN or infinite in epoch {self.epoch}, step {self.step}: lower train.learning_rate, or look "
-            "for huge values in the features"
+            f"memory does not suffice for {self.rows} rows at once, in epoch {self.epoch}, step {self.step}: raise "
+            "train.accumulate, set train.allow_smaller_batch to true, or lower train.batch_size"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How to train, as plain values."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    precision: str
-    seed: int
-    metric: str
-    params: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, project: Project, overrides: Mapping[str, Any] | None = None) -> Plan:
-        """The plan of a project file; `overrides` are a search's choices: fields of this plan, else task parameters."""
-        train = project.train
-        plan = cls(
-            train.epochs,
-            train.batch_size,
-            train.learning_rate,
-            train.weight_decay,
-            train.precision,
-            train.seed,
-            project.metric,
-            dict(project.task.params),
-        )
-        own = {"epochs", "batch_size", "learning_rate", "weight_decay"}
-        given = dict(overrides or {})
-        fields = {name: given.pop(name) for name in list(given) if name in own}
-        return replace(plan, **fields, params={**plan.params, **given})
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where this process stands among its peers."""
-
-    rank: int = 0
-    world: int = 1
-    device: torch.device = torch.device("cpu")
 
 
 class Training:
-    """The state of one training: module, optimizer, epoch, and the best weights so far."""
+    """The state of one training: module, optimizer, place in the epoch, and the best weights so far."""
 
-    def __init__(self, task: Task, module: nn.Module, plan: Plan, place: Place) -> None:
-        self._task = task
-        self._plan = plan
-        self._place = place
+    def __init__(
+        self, task: Task, module: nn.Module, plan: Plan, place: Place, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._task, self._plan, self._place, self._say = task, plan, place, say
         self.module = module  # may be wrapped for data parallelism
-        self._inner = module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module
-        self._optimizer = torch.optim.AdamW(module.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-        # A scaler is needed for fp16 alone, and exists on GPUs alone.
-        self._scaler = torch.amp.GradScaler(
-            place.device.type, enabled=plan.precision == "fp16" and place.device.type == "cuda"
-        )
+        self._inner = inner(module)
+        self.optimizer = Optimizer(module.parameters(), plan, place.device)
+        self.average = None if plan.ema is None else Average(self._inner, plan.ema)
         self.epoch = 0
+        self.step = 0  # steps done in this epoch
+        self.accumulate = plan.accumulate
         self.history: list[dict[str, float]] = []
         self.best_score: float | None = None
         self._best: dict[str, Tensor] = {}
+        self._epochs_without_better = 0
+        self._is_ended = False
+        self._total = 0.0  # of this rank's losses in this epoch, each times the rows of its batch
+        self._pending: list[tuple[Tensor, int]] = []
 
-    def run_epoch(self, rows: Rows) -> float:
-        """Train one epoch; returns the mean loss over all rows and all ranks.
+    def run_epoch(self, rows: Rows | Feed, after_step: Callable[[], None] = lambda: None) -> float:
+        """Train an epoch to its end; returns the mean loss over all its rows and all ranks.
 
-        Raises TrainingDiverged.
+        `after_step` is called after each step but the last. Raises TrainingDiverged or OutOfMemory.
         """
         plan, place = self._plan, self._place
+        feed = MemoryFeed(rows, plan.batch_size, plan.seed, place) if isinstance(rows, Rows) else rows
+        steps = math.ceil(feed.count / plan.batch_size)
+        done, due = self.epoch * steps, plan.epochs * steps
+        generator = _generator(place.device)
+        seed = mix(plan.seed, self.epoch)
         self.module.train()
-        order = torch.randperm(rows.count, generator=torch.Generator().manual_seed(mix(plan.seed, self.epoch)))
-        order = order.to(place.device)
-        torch.manual_seed(mix(plan.seed, self.epoch, place.rank + 1))  # dropout: the same after a resume
-        total = torch.zeros((), device=place.device)
-        for step, first in enumerate(range(0, rows.count, plan.batch_size)):
-            places = order[first : first + plan.batch_size]
-            loss = self._step(rows, places)
-            if step % 50 == 0 and not torch.isfinite(loss):
-                raise TrainingDiverged(self.epoch + 1, step + 1)
-            total += loss.detach() * len(places)
+        for share in feed.shares(self.epoch, self.step):
+            # Dropout is the same after a resume, wherever that was.
+            generator.manual_seed(mix(seed, self.step, place.rank + 1))
+            loss = self._step(share)
+            self.optimizer.apply(done + self.step, due)
+            if self.average is not None:
+                self.average.follow()
+            self._pending.append((loss, share.of))
+            self.step += 1
+            if self.step % SETTLE_STEPS == 0:
+                self._settle()
+            if self.step < steps:
+                after_step()
+        self._settle()
+        total = torch.tensor(self._total, dtype=torch.float64).to(place.device)
         if place.world > 1:
             dist.all_reduce(total)
-        mean = float(total) / place.world / rows.count
-        if not math.isfinite(mean):
-            raise TrainingDiverged(self.epoch + 1, math.ceil(rows.count / plan.batch_size))
-        self.epoch += 1
-        return mean
+        self.epoch, self.step, self._total = self.epoch + 1, 0, 0.0
+        return float(total) / place.world / feed.count
 
     def evaluate(self, rows: Rows) -> dict[str, float]:
         """Metrics of rows that are not trained on; remembers the weights where the plan's metric is best so far."""
-        found = measure(self._task, self._inner, rows)
-        score = found.get(self._plan.metric, math.nan)
-        if is_better(self._plan.metric, score, self.best_score) or not self._best:
-            self.best_score = score
-            self._best = {name: tensor.detach().clone() for name, tensor in self._inner.state_dict().items()}
+        from ...platform.validate import is_better  # scikit-learn takes a second to import: the first step goes first
+
+        with self._as_kept():
+            found = measure(self._task, self.module if is_sharded(self.module) else self._inner, rows)
+            score = found.get(self._plan.metric, math.nan)
+            is_first = self.best_score is None
+            if is_better(self._plan.metric, score, self.best_score) or is_first:
+                is_much = is_first or abs(score - float(self.best_score or 0)) > self._plan.min_delta
+                self.best_score = score
+                self._best = whole_state(self._inner)
+            else:
+                is_much = False
+        self._epochs_without_better = 0 if is_much else self._epochs_without_better + 1
+        self.optimizer.see_epochs_without_better(self._epochs_without_better)
         return found
+
+    @property
+    def has_ended(self) -> bool:
+        """True after the last epoch, and where the plan's patience is over."""
+        patience = self._plan.patience
+        is_over = patience is not None and self._epochs_without_better >= patience
+        return self.epoch >= self._plan.epochs or is_over or self._is_ended
+
+    def end(self) -> None:
+        """Train no further: rank 0 found that the patience is over."""
+        self._is_ended = True
 
     def best_weights(self) -> dict[str, Tensor]:
         """The module's state where validation was best; the latest where it was never evaluated."""
-        return self._best or dict(self._inner.state_dict())
+        if self._best:
+            return self._best
+        with self._as_kept():
+            return whole_state(self._inner)
 
-    def state(self) -> dict[str, Any]:
-        """Everything needed to go on, as tensors and plain values: `torch.load(weights_only=True)` reads it."""
+    def tensors(self) -> dict[str, Any]:
+        """What is parted over ranks where the module is: parameters, their averages, the optimizer's state."""
         return {
             "module": self._inner.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "scaler": self._scaler.state_dict(),
+            "optimizer": self.optimizer.torch.state_dict(),
+            "average": {} if self.average is None else self.average.state(),
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """All that is small, and the best weights; `losses` has one number for each rank that told."""
+        self._settle()
+        return {
+            **self.optimizer.rest(),
             "epoch": self.epoch,
+            "step": self.step,
+            "accumulate": self.accumulate,
+            "losses": [self._total],
             "history": self.history,
             "best_score": self.best_score,
             "best": self._best,
+            "epochs_without_better": self._epochs_without_better,
+            "is_ended": self._is_ended,
         }
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on, as tensors and plain values: `torch.load(weights_only=True)` reads it."""
+        return {**self.tensors(), **self.progress()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from an earlier `state()`."""
         self._inner.load_state_dict(state["module"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
-        self.epoch, self.history = state["epoch"], list(state["history"])
-        self.best_score, self._best = state["best_score"], dict(state["best"])
+        self.optimizer.torch.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.restore(state["average"])
+        self.restore_progress(state)
 
-    def _step(self, rows: Rows, places: Tensor) -> Tensor:
-        place = self._place
-        mine = places[place.rank :: place.world]
-        # A rank that has no row of a short last batch still takes part, with a weight of zero.
-        weight = len(mine) * place.world / len(places)
-        batch = rows.take(mine if len(mine) else places[:1])
-        with self._autocast():
-            loss = self._task.loss(self.module, batch) * weight
-        self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        return loss
+    def restore_progress(self, state: Mapping[str, Any]) -> None:
+        """Go on from an earlier `progress()`."""
+        self.optimizer.restore_rest(state)
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.accumulate = max(self.accumulate, state["accumulate"])
+        self.history, self._pending = list(state["history"]), []
+        self.best_score, self._best = state["best_score"], dict(state["best"])
+        self._epochs_without_better = state["epochs_without_better"]
+        self._is_ended = state["is_ended"]
+        losses, place = state["losses"], self._place
+        if len(losses) == place.world:
+            self._total = losses[place.rank]
+        else:  # another number of ranks: the mean over them stays the same
+            self._total = sum(losses) / len(losses) * place.world if place.rank == 0 else 0.0
+
+    def _step(self, share: Share) -> Tensor:
+        """Gradients of a step; its loss, weighed."""
+        while True:
+            self.optimizer.clear()
+            try:
+                return self._gradients(share)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                at_once = math.ceil(share.rows / self.accumulate)
+                if not _is_lack_of_memory(error):
+                    raise
+                # With several ranks the others wait within this step: only a restart brings all to the same.
+                if not self._plan.allow_smaller_batch or at_once <= 1 or self._place.world > 1:
+                    raise OutOfMemory(self.epoch + 1, self.step + 1, at_once) from None
+            self.accumulate *= 2
+            self._say(f"memory does not suffice for {at_once} rows at once: going on with {math.ceil(at_once / 2)}")
+            if self._place.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _gradients(self, share: Share) -> Tensor:
+        if self.accumulate == 1:
+            with self._autocast(), gradients_stay(self.module, is_last=True):
+                loss = self._weighed(share.batch, share.rows, share.of)
+            self.optimizer.backward(loss)
+            return loss.detach()
+        total = torch.zeros((), device=self._place.device)
+        for place, (batch, rows) in enumerate(_parts(share, self.accumulate)):
+            with self._autocast(), gradients_stay(self.module, is_last=place == self.accumulate - 1):
+                loss = self._weighed(batch, rows, share.of)
+                self.optimizer.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _weighed(self, batch: Batch, rows: int, of: int) -> Tensor:
+        loss = self._task.loss(self.module, batch)
+        weight = rows * self._place.world / of
+        return loss if weight == 1 else loss * weight
+
+    def _settle(self) -> None:
+        """Look at the losses since the last look; in the same order of sums wherever looks fall."""
+        if not self._pending:
+            return
+        losses = torch.stack([loss for loss, _ in self._pending]).tolist()
+        for place, (loss, (_, rows)) in enumerate(zip(losses, self._pending, strict=True)):
+            if not math.isfinite(loss):
+                raise TrainingDiverged(self.epoch + 1, self.step - len(losses) + place + 1)
+            self._total += loss * rows
+        self._pending = []
+
+    def _as_kept(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._plan.precision == "fp32":
@@ -183,13 +259,16 @@ class Training:
 
 def measure(task: Task, module: nn.Module, rows: Rows) -> dict[str, float]:
     """Hold-out metrics of a module, and its loss as `loss`."""
+    from ...platform.validate import metrics_of
+
     was_training = module.training
     module.eval()
     answers: list[dict[str, Tensor]] = []
     losses = 0.0
-    with torch.inference_mode():
+    # FSDP gathers parameters, which inference mode would mark as its own for ever.
+    with torch.no_grad() if is_sharded(module) else torch.inference_mode():
         for first in range(0, rows.count, PREDICT_ROWS):
-            batch = rows.take(torch.arange(first, min(first + PREDICT_ROWS, rows.count), device=rows.target.device))
+            batch = rows.slice(first, first + PREDICT_ROWS)
             losses += float(task.loss(module, batch)) * len(batch.target)
             answers.append(task.predict(module, batch.inputs))
     module.train(was_training)
@@ -204,9 +283,35 @@ def build_module(task: Task, schema: Any, plan: Plan) -> nn.Module:
     return task.build(schema, plan.params)
 
 
-def mix(*numbers: int) -> int:
-    """One seed out of several numbers; near numbers give far seeds."""
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 0x9E3779B97F4A7C15 + number + 0x632BE59BD9B4E019) % (1 << 63)
-    return mixed
+def whole_state(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of a module's state, gathered where it is parted; all ranks must ask then."""
+    state = module.state_dict()
+    return {
+        name: (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
+        for name, tensor in state.items()
+    }
+
+
+def _parts(share: Share, parts: int) -> Iterator[tuple[Batch, int]]:
+    """A share in so many parts; ranks must have equally many, so one without rows has a row that counts 0."""
+    for part in range(parts):
+        first, end = (share.rows * place // parts for place in (part, part + 1))
+        rows, end = end - first, max(end, first + 1)
+        inputs = {name: tensor[first:end] for name, tensor in share.batch.inputs.items()}
+        yield Batch(inputs, share.batch.target[first:end]), rows
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout draws from; `torch.manual_seed` seeds all there are, which takes 80 us."""
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        found: torch.Generator = torch.cuda.default_generators[device.index or 0]
+        return found
+    return torch.default_generator
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+__all__ = ["OutOfMemory", "Place", "Plan", "Training", "TrainingDiverged", "build_module", "measure", "mix"]

@@ -10,12 +10,12 @@ from .schema import (
     ServeConfig,
     SplitConfig,
     TaskConfig,
-    TrainConfig,
     ValidateConfig,
 )
 from .search import SearchConfig
 from .serving import MOST_REPLICAS, AutoscaleConfig, CaptureConfig
 from .template import json_schema, template
+from .training import TrainConfig
 
 __all__ = [
     "FILE_NAME",

@@ -77,7 +77,7 @@ def parse_project(text: str, name: str = FILE_NAME) -> Project:
 def _sentence(fault: dict[str, Any], tree: yaml.Node | None, name: str) -> str:
     broken = fault.get("ctx", {}).get("error")
     below = broken.path if isinstance(broken, BrokenRule) else ()
-    path = tuple(part for part in (*fault["loc"], *below) if part != "[key]")
+    path = tuple(part for part in (*fault["loc"], *below) if not str(part).startswith("["))  # pydantic's own
     key = ".".join(str(part) for part in path)
     line = _line(tree, path)
     where = f"{name} line {line}" if line else name
@@ -106,7 +106,8 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
             continue
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
         found = fields[part].annotation if part in fields else None
-        candidates = [found, *getattr(found, "__args__", ())]
+        named = [found, *getattr(found, "__args__", ())]
+        candidates = [getattr(kind, "__origin__", kind) for kind in named]  # out of Annotated
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
         if model is None:
             return []

@@ -11,6 +11,7 @@ from ..traffic import Sticky
 from .search import SearchConfig
 from .section import BrokenRule, Section
 from .serving import MOST_REPLICAS, AutoscaleConfig, CaptureConfig
+from .training import TrainConfig
 
 
 def _no_double_dash(name: str) -> str:
@@ -89,24 +90,6 @@ class TaskConfig(Section):
     """`tabular`, `image`, `sequence`, `forecast`, or your own task as `module:Class`, found beside the project file."""
     params: dict[str, Any] = {}
     """Given to the task's `build`; docs/tasks.md has those of each built-in task."""
-
-
-class TrainConfig(Section):
-    """How it is trained."""
-
-    workers: Annotated[int, Field(ge=1)] = 1
-    gpu: bool = False
-    """True gives each worker a GPU; false trains on CPU."""
-    cpus_per_worker: Annotated[float, Field(gt=0)] = 1
-    epochs: Annotated[int, Field(ge=1)] = 20
-    batch_size: Annotated[int, Field(ge=1)] = 256
-    """Rows of one step over all workers together."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    seed: Annotated[int, Field(ge=0)] = 0
-    max_failures: Annotated[int, Field(ge=0)] = 3
-    """How many times a run may lose workers and go on from its last checkpoint."""
 
 
 METRICS = {

@@ -41,7 +41,9 @@ train:
   batch_size: 256              # rows of one step over all workers together
   learning_rate: 0.001
   precision: fp32              # or bf16, fp16
-  seed: 0
+  # schedule: cosine           # or linear, plateau; warmup_steps: 100
+  # early_stopping: {{patience: 5}}
+  seed: 0                      # docs/training.md has the rest: fsdp, accumulate, ema, compile, checkpoint, input
 
 search:
   trials: 8

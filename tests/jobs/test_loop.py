@@ -274,8 +274,8 @@ def test_an_undefined_metric_keeps_the_first_weights_rather_than_none(make_toy: 
 @pytest.mark.parametrize(
     ("bad_call", "epoch", "step"),
     [
-        (1, 1, 1),  # the first step is looked at by itself
-        (2, 1, 4),  # others when the epoch is over
+        (1, 1, 1),
+        (2, 1, 2),  # losses are looked at together, and the step is the right one
         (4 + 1, 2, 1),
     ],
 )

@@ -1,0 +1,141 @@
+"""Trainings whose workers, job and node are killed on a live cluster: each ends with the weights of one left alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from rayloop.cluster import Cluster, LocalCluster
+from rayloop.jobs.report import parse_result
+
+from .conftest import Live, wait_until
+from .test_training import SLOW_TASK
+
+pytestmark = [pytest.mark.cluster, pytest.mark.live]
+
+
+class Job:
+    """A training of the folder under a key."""
+
+    def __init__(self, live: Live, folder: Path, key: str) -> None:
+        self._cluster = Cluster.connect(settings=live.settings)
+        self._id = self._cluster.submit(f"{sys.executable} -m rayloop.jobs.train --key {key}", working_dir=folder)
+
+    def lines(self) -> list[str]:
+        """What it has said so far; its log is asked for, since following it warns of aiohttp's own."""
+        return list(self._cluster.logs(self._id))
+
+    def says(self, text: str) -> Callable[[], bool]:
+        """Whether it has said something."""
+        return lambda: any(text in line for line in self.lines())
+
+    def result(self) -> Mapping[str, Any]:
+        """What it came to, at its end."""
+        found: list[Mapping[str, Any]] = []
+
+        def has_ended() -> bool:
+            lines = self.lines()
+            found.extend(result for line in lines if (result := parse_result(line)))
+            return bool(found) or any(line.startswith("error: ") for line in lines)
+
+        wait_until(has_ended, 240, "the end of the training")
+        assert found, "\n".join(self.lines())
+        return found[0]
+
+
+def processes(live: Live, word: str) -> list[psutil.Process]:
+    cluster = LocalCluster.find(live.settings)
+    assert cluster is not None
+    return [process for process in cluster.owner.processes() if word in " ".join(process.cmdline())]
+
+
+def kill(found: list[psutil.Process]) -> None:
+    assert found
+    for process in found:
+        os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def slow(live: Live, make_project: Callable[..., Path]) -> Path:
+    """A project whose steps take long enough to be killed in, saved after each second one."""
+    folder = make_project("faulty", use="slow:Slow", workers=2, epochs=4)
+    (folder / "slow.py").write_text(SLOW_TASK)
+    path = folder / "rayloop.yaml"
+    path.write_text(path.read_text().replace("gpu: false", "gpu: false, checkpoint: {every_steps: 2}"))
+    return folder
+
+
+_calm: list[str] = []
+
+
+@pytest.fixture
+def calm(live: Live, slow: Path) -> str:
+    """The hash of the artifact that nothing happened to."""
+    if not _calm:
+        _calm.append(str(Job(live, slow, "calm").result()["sha256"]))
+    return _calm[0]
+
+
+def test_all_workers_are_killed(live: Live, slow: Path, calm: str) -> None:
+    job = Job(live, slow, "workers-die")
+    wait_until(job.says("epoch 1 of 4"), 120, "the first epoch")
+    kill(processes(live, "RayTrainWorker"))
+    assert job.result()["sha256"] == calm
+
+
+def test_the_job_is_killed_and_started_again(live: Live, slow: Path, calm: str) -> None:
+    job = Job(live, slow, "job-dies")
+    wait_until(job.says("epoch 1 of 4"), 120, "the first epoch")
+    kill(processes(live, "--key job-dies"))
+    again = Job(live, slow, "job-dies")
+    assert again.result()["sha256"] == calm
+    path = slow / "rayloop.yaml"
+    path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 0.02"))
+    other = Job(live, slow, "job-dies")
+    wait_until(other.says("train.learning_rate = 0.01, which is 0.02 now"), 120, "the refusal")
+
+
+@pytest.fixture
+def two_nodes(live: Live) -> Iterator[str]:
+    """A second node, on which one of two workers of five CPUs must lie; gives its id."""
+    cluster = Cluster.connect(settings=live.settings)
+    known = {node.node_id for node in cluster.status().nodes}
+    live.run("scale", "--cpus", "14", cwd=live.home)
+    yield next(node.node_id for node in cluster.status().nodes if node.node_id not in known)
+    cluster.scale(cpus=8)
+
+
+def wide(folder: Path) -> None:
+    path = folder / "rayloop.yaml"
+    path.write_text(path.read_text().replace("gpu: false", "gpu: false, cpus_per_worker: 5"))
+
+
+def test_a_node_is_lost_and_another_comes(live: Live, slow: Path, calm: str, two_nodes: str) -> None:
+    wide(slow)
+    job = Job(live, slow, "node-dies")
+    wait_until(job.says("epoch 1 of 4"), 120, "the first epoch")
+    raylets = [process for process in processes(live, "raylet/raylet") if two_nodes in " ".join(process.cmdline())]
+    kill(raylets)
+    live.run("scale", "--cpus", "14", cwd=live.home)
+    assert job.result()["sha256"] == calm
+
+
+def test_a_node_that_is_drained_is_written_for_in_each_step(live: Live, slow: Path, calm: str, two_nodes: str) -> None:
+    wide(slow)
+    job = Job(live, slow, "node-drained")
+    wait_until(job.says("first step"), 120, "the first step")
+    cluster = LocalCluster.find(live.settings)
+    assert cluster is not None
+    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", cluster.gcs_address]
+    command += ["--node-id", two_nodes, "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
+    command += ["--reason-message", "a test", "--deadline-remaining-seconds", "600"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    wait_until(job.says("a node is to go away"), 30, "the notice")
+    assert job.result()["sha256"] == calm
