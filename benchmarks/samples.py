@@ -115,9 +115,9 @@ def fashion(folder: Path | None, quick: bool) -> Sample:
     """A quarter of Fashion-MNIST, through the small ResNet."""
     train, validation, test = _published(_read(folder, "fashion_mnist/fashion_mnist_subset.parquet"))
     train = train.slice(0, 3_000) if quick else train
-    settings = {"epochs": 3 if quick else 10, "batch_size": 64, "learning_rate": 0.002}
+    settings = {"epochs": 3 if quick else 15, "batch_size": 64, "learning_rate": 0.001}
     project = _project(
-        "label", settings, use="image", params={"shape": [28, 28], "widths": [32, 64, 128], "flip": True}
+        "label", settings, use="image", params={"shape": [28, 28], "widths": [32, 64, 128], "shift": 1, "flip": True}
     )
     goals = {} if quick else {"accuracy": 0.88}
     return Sample("Fashion-MNIST", project, train, validation, test, CLASSES, goals)
