@@ -31,6 +31,7 @@ from .report import run_job, say
 from .train import validate_and_register
 from .training.artifact import LoggedModel, log_artifact
 from .training.data import encode_rows, part_tables
+from .training.determinism import set_determinism
 from .training.fit import TrainingFailed, log_provenance, require_resources
 from .training.loop import Place, Plan, Training, build_module
 from .training.worker import STATE_FILE
@@ -101,7 +102,7 @@ def run_trial(config: dict[str, Any], shared: dict[str, Any]) -> None:
     schema = Schema.from_dict(shared["schema"])
     plan = Plan.of(project, {"epochs": shared["epochs"], **config})
     device = torch.device("cuda" if project.train.gpu else "cpu")
-    torch.use_deterministic_algorithms(device.type == "cpu")
+    set_determinism(project.train.deterministic, device)
     torch.set_num_threads(1)
     task = find_task(project.task.use, Path.cwd())
     tables = part_tables(open_snapshot(Store(shared["store"]), shared["snapshot"]), project)

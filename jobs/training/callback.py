@@ -1,26 +1,31 @@
-"""Passes each epoch's report on to MLflow and to the job's output, from a thread that can't stop the training."""
+"""Passes each report on: to the job's output, to the run's record and to MLflow, from threads that can't stop it."""
 
 from __future__ import annotations
 
-import logging
-import queue
-import threading
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import ray.train
 from ray.train import UserCallback
 
-from ..report import say
+from ...platform.data import Store
+from ...platform.registry.outbox import Outbox
+from ...platform.settings import Settings
+from ...platform.state import Runs
+from ..report import Progress, say_progress
 
-logger = logging.getLogger(__name__)
+Report = tuple[float, dict[str, float]]
+
+MOST_REPORTS = 1_000
 
 
 class EpochReporter(UserCallback):  # type: ignore[misc]
     """Lives in Ray Train's controller; an error here would fail the run, so nothing here raises."""
 
-    def __init__(self, tracking_uri: str, run_id: str, epochs: int) -> None:
-        self._tracking_uri, self._run_id, self._epochs = tracking_uri, run_id, epochs
-        self._queue: queue.SimpleQueue[dict[str, float]] | None = None
+    def __init__(self, settings: Settings, project: str, key: str, epochs: int) -> None:
+        self._settings, self._project, self._key, self._epochs = settings, project, key, epochs
+        self._teller: _Teller | None = None
 
     def after_report(
         self,
@@ -29,21 +34,54 @@ class EpochReporter(UserCallback):  # type: ignore[misc]
         checkpoint: ray.train.Checkpoint | None,  # noqa: ARG002
     ) -> None:
         """Called by Ray Train with one entry for each rank."""
-        if self._queue is None:  # made here, not in __init__: the callback travels by pickle
-            self._queue = queue.SimpleQueue()
-            threading.Thread(target=self._write, args=(self._queue,), daemon=True).start()
-        self._queue.put(dict(metrics[0]))
+        if self._teller is None:  # made here, not in __init__: the callback travels by pickle
+            self._teller = _Teller(self._settings, self._project, self._key, self._epochs)
+        self._teller.tell(dict(metrics[0]))
 
-    def _write(self, reports: queue.SimpleQueue[dict[str, float]]) -> None:
-        from mlflow import MlflowClient
-        from mlflow.entities import Metric
 
-        client = MlflowClient(self._tracking_uri)
-        while True:
-            report = reports.get()
-            epoch = int(report.pop("epoch"))
-            say(f"epoch {epoch} of {self._epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in report.items()))
-            try:
-                client.log_batch(self._run_id, metrics=[Metric(k, float(v), 0, epoch) for k, v in report.items()])
-            except Exception as error:
-                logger.warning("MLflow did not take the metrics of epoch %d: %s", epoch, error)
+class _Teller:
+    """Two outboxes: what is near, and MLflow, which may be slow or away."""
+
+    def __init__(self, settings: Settings, project: str, key: str, epochs: int) -> None:
+        self._settings, self._project, self._key, self._epochs = settings, project, key, epochs
+        self._began_s = time.time()
+        self._first_epoch: int | None = None
+        self._near: Outbox[Report] = Outbox(self._tell_near, f"record of {key}", capacity=MOST_REPORTS)
+        self._far: Outbox[Report] = Outbox(self._tell_far, f"MLflow, run {key}", capacity=MOST_REPORTS)
+        self._delivery: Any = None
+
+    def tell(self, report: dict[str, float]) -> None:
+        """Queue a report."""
+        now_s = time.time()
+        self._near.put((now_s, report))
+        self._far.put((now_s, report))
+
+    def _tell_near(self, reports: Sequence[Report]) -> None:
+        for now_s, report in reports:
+            epoch = int(report["epoch"])
+            say_progress(Progress(epoch, self._epochs, self._left_s(epoch, now_s), shown(report)))
+        epoch, metrics = int(reports[-1][1]["epoch"]), {k: v for k, v in reports[-1][1].items() if k != "epoch"}
+        Runs(Store(self._settings.store)).progress(self._key, epoch, self._epochs, metrics)
+
+    def _left_s(self, epoch: int, now_s: float) -> float | None:
+        """Seconds to the last epoch, by the mean of those since the first that was seen here."""
+        if self._first_epoch is None:
+            self._first_epoch, self._began_s = epoch, now_s
+        done = epoch - self._first_epoch
+        return (now_s - self._began_s) / done * (self._epochs - epoch) if done > 0 else None
+
+    def _tell_far(self, reports: Sequence[Report]) -> None:
+        from ...platform.registry.delivery import Delivery, Numbers
+
+        if self._delivery is None:
+            self._delivery = Delivery(self._settings, self._project, self._key, "train", makes=False)
+        numbers = []
+        for now_s, report in reports:
+            values = {name: float(value) for name, value in report.items() if name != "epoch"}
+            numbers.append(Numbers(values, int(report["epoch"]), int(now_s * 1000)))
+        self._delivery.send(numbers)
+
+
+def shown(report: dict[str, float]) -> dict[str, float]:
+    """The metrics that a person follows: not the epoch, and none whose name holds a `/`, such as the machine's load."""
+    return {name: value for name, value in report.items() if name != "epoch" and "/" not in name}

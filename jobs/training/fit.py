@@ -14,17 +14,19 @@ import torch
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from ...platform.data import Snapshot, code_state
+from ...platform.data import Snapshot
 from ...platform.errors import RayloopError, Unavailable
 from ...platform.model.schema import Schema, fit_schema
 from ...platform.project import Project
-from ...platform.registry import Tracker, environment_lock
+from ...platform.registry import Tracker
 from ...platform.workspace import Workspace
 from ..report import say
 from .artifact import LoggedModel, log_artifact
 from .callback import EpochReporter
 from .data import part_tables
 from .loop import Plan, TrainingDiverged
+from .provenance import log_provenance
+from .witness import log_witness
 from .worker import STATE_FILE, train_worker
 
 
@@ -84,28 +86,11 @@ def fit(
     except Exception:
         tracker.finish("FAILED")
         raise
-    for epoch, metrics in enumerate(state["history"], start=1):
-        tracker.log_metrics(metrics, epoch)  # what the reporter sent already is the same, and what it lost is there
+    tracker.log_history(state["history"])  # what the reporter told already is not told again, and what it lost is
     logged = log_artifact(tracker, project, schema, plan, state["best"], snapshot)
     tracker.finish()
     last = state["history"][-1]
     return Fitted(logged, last, float(state["best_score"]), time.monotonic() - began_s)
-
-
-def log_provenance(tracker: Tracker, project: Project, snapshot: Snapshot, plan: Plan) -> None:
-    """All that is needed to train again: settings, data, code, environment."""
-    code = code_state(Path.cwd())
-    train = project.train
-    params = {**asdict(plan), "workers": train.workers, "gpu": train.gpu, "task": project.task.use}
-    params |= {"snapshot": snapshot.digest, "rows": snapshot.manifest.rows, "torch": torch.__version__}
-    tags = {"rayloop.snapshot": snapshot.digest, "rayloop.seed": str(plan.seed)}
-    if code:
-        tags["mlflow.source.git.commit"] = code["commit"]
-        tracker.log_text("code.diff", code["diff"])
-    tracker.log_params(params, tags)
-    tracker.log_text("environment.txt", environment_lock())
-    tracker.log_text("project.json", project.model_dump_json(by_alias=True, indent=1))
-    tracker.log_text("manifest.json", snapshot.manifest.to_json().decode())
 
 
 def _run(
@@ -137,7 +122,7 @@ def _run(
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             # Without a limit Ray retries a run that can't be scheduled for ever.
             failure_config=FailureConfig(max_failures=train.max_failures, controller_failure_limit=3),
-            callbacks=[EpochReporter(workspace.settings.tracking_uri, tracker.run_id, plan.epochs)],
+            callbacks=[EpochReporter(workspace.settings, project.name, key, plan.epochs)],
         ),
     )
     try:
@@ -148,6 +133,7 @@ def _run(
         raise _our_error(result.error)
     with result.checkpoint.as_directory() as folder:
         state: dict[str, Any] = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
+        log_witness(tracker, Path(folder))
     return state
 
 

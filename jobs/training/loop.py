@@ -21,6 +21,7 @@ from ...platform.model.task import Batch, Task
 from ...platform.project import Project
 from ...platform.validate import classification_metrics, is_better, regression_metrics
 from .data import Rows
+from .phases import PhaseTimer
 
 PREDICT_ROWS = 65_536  # rows predicted at once: bounds memory, and is large enough to cost nothing
 
@@ -97,6 +98,7 @@ class Training:
         self._scaler = torch.amp.GradScaler(
             place.device.type, enabled=plan.precision == "fp16" and place.device.type == "cuda"
         )
+        self.timer = PhaseTimer(every=0)  # whoever wants times puts another one here
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.best_score: float | None = None
@@ -165,13 +167,17 @@ class Training:
         mine = places[place.rank :: place.world]
         # A rank that has no row of a short last batch still takes part, with a weight of zero.
         weight = len(mine) * place.world / len(places)
-        batch = rows.take(mine if len(mine) else places[:1])
-        with self._autocast():
+        self.timer.next_step()
+        with self.timer.phase("data"):
+            batch = rows.take(mine if len(mine) else places[:1])
+        with self._autocast(), self.timer.phase("forward"):
             loss = self._task.loss(self.module, batch) * weight
         self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
+        with self.timer.phase("backward"):
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        with self.timer.phase("optimizer"):
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
         return loss
 
     def _autocast(self) -> AbstractContextManager[Any]:

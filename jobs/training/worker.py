@@ -16,7 +16,9 @@ from ...platform.model.schema import Schema
 from ...platform.model.task import find_task
 from ...platform.project import Project
 from .data import encode_rows, part_tables
+from .determinism import set_determinism
 from .loop import Place, Plan, Training, build_module
+from .witness import Witness
 
 STATE_FILE = "state.pt"
 NICENESS = 15  # what Ray gives its workers by default: a training gives way to answers on the same node
@@ -32,7 +34,7 @@ def train_worker(config: dict[str, Any]) -> None:
     device = ray.train.torch.get_device()
     place = Place(context.get_world_rank(), context.get_world_size(), device)
     # Deterministic kernels: a run that loses a worker, or is repeated, ends with the same numbers.
-    torch.use_deterministic_algorithms(device.type == "cpu")
+    set_determinism(project.train.deterministic, device)
 
     task = find_task(project.task.use, Path.cwd())
     tables = part_tables(open_snapshot(Store(config["store"]), config["snapshot"]), project)
@@ -40,22 +42,31 @@ def train_worker(config: dict[str, Any]) -> None:
     held_out = encode_rows(task, schema, tables["validation"]).to(device) if place.rank == 0 else None
     module = ray.train.torch.prepare_model(build_module(task, schema, plan))
     training = Training(task, module, plan, place)
+    witness = Witness(task, project, rows, module, place)
+    training.timer = witness.timer
+    if project.train.profile:
+        witness.profile_to(Store(config["store"]), f"runs/{context.get_experiment_name()}/profile")
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             training.restore(torch.load(Path(folder) / STATE_FILE, map_location=device, weights_only=True))
+            witness.restore(Path(folder))
     while training.epoch < plan.epochs:
-        metrics: dict[str, float] = {"train_loss": training.run_epoch(rows)}
+        witness.epoch_begins()
+        metrics: dict[str, float] = {"train_loss": training.run_epoch(rows), **witness.epoch_ended()}
         if held_out is not None:
             metrics |= {f"validation_{name}": value for name, value in training.evaluate(held_out).items()}
         training.history.append(metrics)
-        _report(training, metrics, place)
+        _report(training, metrics, place, witness)
+    witness.end()
 
 
-def _report(training: Training, metrics: dict[str, float], place: Place) -> None:
+def _report(training: Training, metrics: dict[str, float], place: Place, witness: Witness) -> None:
     with tempfile.TemporaryDirectory(prefix="rayloop-checkpoint-") as folder:
         checkpoint = None
         if place.rank == 0:
-            torch.save(training.state(), Path(folder) / STATE_FILE)
+            with witness.checkpoint():
+                torch.save(training.state(), Path(folder) / STATE_FILE)
+            witness.save(Path(folder))
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report({"epoch": training.epoch, **metrics}, checkpoint=checkpoint)

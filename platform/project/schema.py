@@ -102,6 +102,12 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     max_failures: Annotated[int, Field(ge=0)] = 3
     """How many times a run may lose workers and go on from its last checkpoint."""
+    deterministic: Literal["auto"] | bool = "auto"
+    """Equal runs give equal bits: `auto` on CPU, true on GPUs too, where it costs speed; see docs/reproduction.md."""
+    profile: bool = False
+    """True keeps torch's profile of some early steps beside the run, as TensorBoard and Perfetto read it."""
+    export: tuple[Literal["onnx"], ...] = ()
+    """`[onnx]` puts the model as ONNX into the artifact too, after it answered real rows alike; needs rayloop[onnx]."""
 
 
 class SearchConfig(Section):

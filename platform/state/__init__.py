@@ -1,4 +1,4 @@
-"""Desired state and history in SQL: endpoints, deployments, pipeline runs, triggers, verdicts, tokens, the ledger."""
+"""Desired state and history, in SQL but for the records of runs: endpoints, deployments, pipeline runs, triggers, verdicts, tokens, the ledger."""
 
 from .database import Database, database_exists
 from .endpoints import Deployment, Endpoints
@@ -6,6 +6,7 @@ from .ledger import Entry, Ledger, acting_as
 from .pipelines import PipelineRun, Pipelines, Step
 from .projects import Projects, SnapshotRecord
 from .replicas import Replica, Replicas
+from .runs import Run, Runs
 from .tokens import ROLES, Token, Tokens
 from .verdicts import Verdicts
 
@@ -21,6 +22,8 @@ __all__ = [
     "Projects",
     "Replica",
     "Replicas",
+    "Run",
+    "Runs",
     "SnapshotRecord",
     "Step",
     "Token",
