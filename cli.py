@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .jobs.deploy import deploy
+from .jobs.runs import compare, logs, reproduce, resume, runs, stop
 from .jobs.scaling import scale_version
 from .jobs.tokens import token
 from .jobs.traffic import rollback, shadow, shadow_report, split
@@ -44,7 +45,10 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
     ctx.obj = {"home": home, "address": address}
 
 
-for verb in (deploy, rollback, scale_version, shadow, shadow_report, split, token):
+for verb in (
+    *(deploy, rollback, scale_version, shadow, shadow_report, split, token),
+    *(compare, logs, reproduce, resume, runs, stop),
+):
     main.add_command(verb)
 
 
@@ -178,16 +182,15 @@ def data_list(workspace: Workspace) -> None:
 
 
 def _train_like(workspace: Workspace, module: str, snapshot: str | None) -> None:
-    from .cluster import Cluster
-    from .jobs.data import add_data, current_project
-    from .jobs.remote import run_remote
+    from .jobs.progress import ProgressLine
+    from .jobs.submission import start
     from .jobs.terminal import show_version
+    from .platform.project import find_project, load_project
 
-    Cluster.connect(settings=workspace.settings)  # before anything is stored
-    project, code = current_project(workspace)
-    if snapshot is None:
-        snapshot = add_data(workspace, project).snapshot.digest
-    show_version(project, run_remote(workspace, module, ["--snapshot", snapshot], say, code))
+    path = find_project()
+    with ProgressLine() as line:
+        result = start(workspace, module, path, snapshot, None, line.say, line.show)
+    show_version(load_project(path), result)
 
 
 @main.command()
@@ -305,18 +308,6 @@ def versions(workspace: Workspace, name: str) -> None:
     if not workspace.registry.versions(name):
         raise NotFound(f"no model {name!r} is registered")
     show_versions(workspace, name)
-
-
-@main.command()
-@click.argument("job")
-@click.option("--follow", "-f", is_flag=True)
-@with_workspace
-def logs(workspace: Workspace, job: str, follow: bool) -> None:
-    """Print a job's whole output."""
-    from .cluster import Cluster
-
-    for line in Cluster.connect(settings=workspace.settings).logs(job, follow=follow):
-        say(line)
 
 
 @main.group()

@@ -74,6 +74,14 @@ def parse_progress(line: str) -> Progress | None:
         return None
 
 
+def readable(line: str) -> str:
+    """A line of a job's output as a person reads it: progress as a sentence, all else as it is."""
+    progress = parse_progress(line)
+    if progress is None:
+        return line
+    return line.partition(PROGRESS_SIGN)[0] + LINE_SIGN + str(progress)
+
+
 def parse_line(line: str) -> str | None:
     """What a person should see of a line of a job's output, or None."""
     # A line of a worker comes with the name of its process before it.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -42,6 +44,9 @@ def validate_and_register(workspace: Workspace, project: Project, digest: str, l
     artifact = workspace.registry.artifact_of(logged.model_uri)
     verdict = validate_artifact(workspace, project, snapshot, artifact)
     version = register_with_verdict(workspace, project, logged, verdict, snapshot)
+    measured = {f"test_{name}": value for name, value in verdict.metrics.items()}
+    known = workspace.runs.get(logged.key).metrics
+    workspace.runs.change(logged.key, version=version.version, metrics={**known, **measured})
     return {
         "model": project.name,
         "version": version.version,
@@ -73,5 +78,17 @@ def main(project_file: Path | None, snapshot: str | None, key: str | None) -> No
     run_job(work)
 
 
+class _CallableModule(ModuleType):
+    """`rayloop.jobs.train(...)` is the Python API, although this module has the same name once it is imported."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Submit a training; see submission.py."""
+        from .submission import train as submit
+
+        return submit(*arguments, **options)
+
+
 if __name__ == "__main__":
     main()
+else:
+    sys.modules[__name__].__class__ = _CallableModule

@@ -27,6 +27,7 @@ from .loop import Plan, build_module
 class LoggedModel:
     """A model in MLflow that is not registered yet."""
 
+    key: str
     run_id: str
     model_uri: str
     sha256: str
@@ -52,7 +53,7 @@ def log_artifact(
         folder = Path(scratch) / "artifact"
         sha256 = save_artifact(folder, module, schema, project.task.use, plan.params, profile, Path.cwd())
         uri = tracker.log_model(folder, model.signature, sha256)
-    return LoggedModel(tracker.run_id, uri, sha256, plan)
+    return LoggedModel(tracker.key, tracker.run_id, uri, sha256, plan)
 
 
 def reference_profile(model: LoadedModel, snapshot: Snapshot, project: Project) -> Profile:

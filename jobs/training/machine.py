@@ -29,7 +29,7 @@ def describe_machine() -> dict[str, Any]:
     if torch.cuda.is_available():
         found["gpus"] = [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
         found["cuda"] = str(torch.version.cuda)
-        found["cudnn"] = str(torch.backends.cudnn.version())
+        found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return found
 
 
@@ -94,7 +94,7 @@ def _gpu_handles() -> list[Any]:
     try:
         pynvml.nvmlInit()
         shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-        places = range(pynvml.nvmlDeviceGetCount())
+        places = list(range(pynvml.nvmlDeviceGetCount()))
         if shown is not None:
             places = [int(place) for place in shown.split(",") if place.strip().isdigit()]
         return [pynvml.nvmlDeviceGetHandleByIndex(place) for place in places]

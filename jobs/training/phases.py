@@ -78,7 +78,7 @@ def all_reduce_s(module: Any) -> float | None:
     if not isinstance(module, torch.nn.parallel.DistributedDataParallel):
         return None
     try:
-        data = module._get_ddp_logging_data()
+        data = module._get_ddp_logging_data()  # type: ignore[no-untyped-call]
     except (AttributeError, RuntimeError):
         return None
     nanoseconds = data.get("backward_comm_time", 0)

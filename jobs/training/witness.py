@@ -47,7 +47,7 @@ class Witness:
         self._seen["starts"] = [{"world": place.world, "epoch": 0, "at_s": time.time()}]
         self._seen["initial"] = fingerprint(_inner(module).state_dict())
         if isinstance(module, nn.parallel.DistributedDataParallel):
-            module._set_ddp_runtime_logging_sample_rate(DDP_SAMPLE_STEPS)
+            module._set_ddp_runtime_logging_sample_rate(DDP_SAMPLE_STEPS)  # type: ignore[no-untyped-call]
         counted = rows.take(torch.arange(min(COUNTED_ROWS, rows.count), device=rows.target.device))
         self._flops = flops_per_row(task, _inner(module), counted)
         self._peak = peak_flops(device_name(place.device), project.train.precision)

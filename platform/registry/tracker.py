@@ -43,7 +43,7 @@ class Tracker:
         self.runs = Runs(Store(settings.store))
         self._settings = settings
         self._run = self.runs.begin(key, project, kind, current_job())
-        self._delivery = Delivery(settings, project, key, kind, makes=True)
+        self._delivery = Delivery(settings, project, key, self._run.kind, makes=True)
         try:
             self._delivery.open(OPEN_TIMEOUT_S)
         except Exception as error:
@@ -91,7 +91,8 @@ class Tracker:
     def log_text(self, name: str, text: str) -> None:
         """A file beside the run."""
         self.runs.write_text(self.key, name, text)
-        self._outbox.put(Text(name, text))
+        # A difference may hold bytes that are no text, which MLflow can't write.
+        self._outbox.put(Text(name, text.encode("utf-8", "replace").decode()))
 
     def log_child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float], status: str) -> None:
         """A finished trial under this run."""

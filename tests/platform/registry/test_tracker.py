@@ -106,7 +106,7 @@ def test_without_mlflow_a_run_is_whole_in_the_store_and_told_later(
     tracker.log_text("environment.txt", "torch==2\n")
     tracker.log_history([{"loss": 0.7}, {"loss": 0.5}])
     assert tracker.run_id == ""
-    with pytest.raises(Unavailable, match="run away-1 is trained and its model kept at .*: `rayloop resume away-1`"):
+    with pytest.raises(Unavailable, match=r"run away-1 is trained and its model kept at .*: `rayloop resume away-1`"):
         tracker.log_model(folder, signature, sha256)
     assert time.monotonic() - began_s < 10
     runs = Runs(Store(away.store))

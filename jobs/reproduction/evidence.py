@@ -1,0 +1,99 @@
+"""All that a run kept of itself, read back and checked: settings, data, what it was, and what it saw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...platform.data import Manifest, check_objects
+from ...platform.errors import InvalidInput, NotFound
+from ...platform.project import Project
+from ...platform.registry import ModelVersion
+from ...platform.state import Run
+from ...platform.workspace import Workspace
+
+
+class DataChanged(InvalidInput):
+    """The rows that a version was trained on are not there any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a version can be trained again from."""
+
+    version: ModelVersion
+    run: Run
+    project: Project
+    """With the settings that were trained with."""
+    manifest: Manifest
+    environment: str
+    witness: Mapping[str, Any]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What makes a difference likely, a sentence each."""
+        tags, found = self.run.tags, []
+        if self.run.kind == "tune":
+            found.append("a trial of a search, which ran alone in its process; it is trained again on one worker")
+        if "rayloop.resumed" in tags:
+            found.append(f"resumed {tags['rayloop.resumed']} time(s) from a checkpoint")
+        if "rayloop.elastic" in tags:
+            found.append(f"elastic: workers {tags['rayloop.elastic']}; it is trained again on {self.workers}")
+        if tags.get("rayloop.deterministic") == "false":
+            found.append("not deterministic: train.deterministic was not set, and it ran on a GPU")
+        return tuple(found)
+
+    @property
+    def workers(self) -> int:
+        """On how many workers it is trained again."""
+        return self.project.train.workers
+
+
+def find_evidence(workspace: Workspace, model: str, number: int) -> Evidence:
+    """Read what a version's run kept. Raises NotFound, naming what is missing."""
+    version = workspace.registry.version(model, number)
+    run = workspace.runs.of_mlflow(version.run_id)
+
+    def text(name: str) -> str:
+        try:
+            return workspace.runs.text(run.key, name)
+        except NotFound:
+            raise NotFound(f"run {run.key} of {model} v{number} kept no {name}, so it can't be reproduced") from None
+
+    project = Project.model_validate_json(text("project.json"))
+    plan = json.loads(text("plan.json"))
+    witness = json.loads(text("witness.json")) if run.kind == "train" else {}
+    return Evidence(
+        version,
+        run,
+        _as_planned(project, plan, run),
+        Manifest.from_json(text("manifest.json").encode()),
+        text("environment.txt"),
+        witness,
+    )
+
+
+def require_data(workspace: Workspace, evidence: Evidence) -> str:
+    """Hold every Parquet object against the manifest; returns a sentence. Raises DataChanged naming each file."""
+    manifest = evidence.manifest
+    if manifest.digest != evidence.run.snapshot:
+        raise DataChanged(f"the manifest that run {evidence.run.key} kept is not that of its snapshot")
+    faults = check_objects(workspace.store, manifest)
+    if faults:
+        raise DataChanged(f"snapshot {manifest.digest[:12]}: " + "; ".join(str(fault) for fault in faults))
+    return (
+        f"snapshot {manifest.digest[:12]}, {manifest.rows} rows in {len(manifest.files)} file(s), each with its SHA-256"
+    )
+
+
+def _as_planned(project: Project, plan: Mapping[str, Any], run: Run) -> Project:
+    """The project with the settings of the plan, which a search or a champion may have chosen."""
+    names = set(type(project.train).model_fields) & plan.keys()
+    chosen = {name: plan[name] for name in names}
+    if run.kind == "tune":
+        chosen |= {"workers": 1, "epochs": run.epoch}  # it may have been stopped early, and its best weights count
+    train = project.train.model_copy(update=chosen)
+    task = project.task.model_copy(update={"params": dict(plan["params"])})
+    return project.model_copy(update={"train": train, "task": task})
