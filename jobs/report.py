@@ -1,4 +1,4 @@
-"""How a job speaks: lines for a person, its progress, one result for the caller, one sentence when it fails on purpose."""
+"""How a job speaks: lines for a person, progress, one result for the caller, one sentence when it fails on purpose."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from .data import add_data, remember_project
 from .evaluate import register_with_verdict, validate_artifact
 from .report import run_job, say
 from .training.artifact import LoggedModel
+from .training.export import require_exports
 from .training.fit import fit
 
 
@@ -26,6 +27,7 @@ def train(
     workspace: Workspace, project: Project, digest: str | None = None, key: str | None = None
 ) -> Mapping[str, Any]:
     """Train, validate against the champion, register. Returns the version and what was measured."""
+    require_exports(project.train.export)
     snapshot = workspace.snapshot(project.name, digest)
     key = key or f"{project.name}-train-{uuid.uuid4().hex[:8]}"
     fitted = fit(workspace, project, snapshot, key)

@@ -32,6 +32,7 @@ from .train import validate_and_register
 from .training.artifact import LoggedModel, log_artifact
 from .training.data import encode_rows, part_tables
 from .training.determinism import set_determinism
+from .training.export import require_exports
 from .training.fit import TrainingFailed, log_provenance, require_resources
 from .training.loop import Place, Plan, Training, build_module
 from .training.worker import STATE_FILE
@@ -45,6 +46,7 @@ def tune(
     if not project.search.space:
         raise InvalidInput("search.space is empty: name at least one setting to search")
     require_resources(project.model_copy(update={"train": project.train.model_copy(update={"workers": 1})}))
+    require_exports(project.train.export)
     snapshot = workspace.snapshot(project.name, digest)
     key = key or f"{project.name}-tune-{uuid.uuid4().hex[:8]}"
     logged, best, trials = search(workspace, project, snapshot, key)

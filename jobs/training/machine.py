@@ -1,4 +1,4 @@
-"""What the machine of a training is, and how busy it was: CPU, memory and network, and GPUs where NVIDIA's library is."""
+"""What the machine of a training is, and how busy: CPU, memory, network, and GPUs where NVIDIA's library is."""
 
 from __future__ import annotations
 

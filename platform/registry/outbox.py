@@ -25,7 +25,7 @@ class Refused(Exception):
 
 
 class Outbox(Generic[Item]):
-    """Delivers items in their order, again and again until they are taken; what finds no room is dropped and counted."""
+    """Delivers items in their order, again until they are taken; what finds no room is dropped and counted."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Desired state and history, in SQL but for the records of runs: endpoints, deployments, pipeline runs, triggers, verdicts, tokens, the ledger."""
+"""Desired state and history in SQL, and the records of runs: endpoints, deployments, pipeline runs, triggers, verdicts, tokens, the ledger."""
 
 from .database import Database, database_exists
 from .endpoints import Deployment, Endpoints
