@@ -45,8 +45,8 @@ class ProgressLine:
             )
             self._bar = Bar(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task("", total=progress.epochs)
-            self._bar.start()
         self._bar.update(self._task, completed=progress.epoch, description=describe(progress))
+        self._bar.start()  # after its first update, or it would show an empty one; a second start does nothing
         if progress.epoch >= progress.epochs:
             self._bar.stop()
             self.say(str(progress))

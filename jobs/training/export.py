@@ -101,7 +101,9 @@ def _to_onnx(task: Task, module: nn.Module, rows: Inputs, outputs: Sequence[str]
             return _without_traces(program.model_proto)
     except Exception as error:
         reason = str(error).strip().splitlines()
-        raise ExportFailed(f"the module can't be written as ONNX: {reason[0] if reason else type(error).__name__}") from error
+        raise ExportFailed(
+            f"the module can't be written as ONNX: {reason[0] if reason else type(error).__name__}"
+        ) from error
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
@@ -109,7 +111,14 @@ def _to_onnx(task: Task, module: nn.Module, rows: Inputs, outputs: Sequence[str]
 
 def _without_traces(proto: Any) -> bytes:
     """The model without the lines of code that it came from, which name this machine's folders and differ elsewhere."""
-    for node in [proto, proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info]:
+    for node in [
+        proto,
+        proto.graph,
+        *proto.graph.node,
+        *proto.graph.input,
+        *proto.graph.output,
+        *proto.graph.value_info,
+    ]:
         del node.metadata_props[:]
         node.doc_string = ""
     for tensor in proto.graph.initializer:
@@ -119,9 +128,7 @@ def _without_traces(proto: Any) -> bytes:
     return content
 
 
-def _difference(
-    content: bytes, rows: Inputs, expected: Mapping[str, NDArray[Any]], count: int | None
-) -> float:
+def _difference(content: bytes, rows: Inputs, expected: Mapping[str, NDArray[Any]], count: int | None) -> float:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""Desired state and history in SQL, and the records of runs: endpoints, deployments, pipeline runs, triggers, verdicts, tokens, the ledger."""
+"""State and history in SQL: endpoints, pipeline runs, triggers, verdicts, tokens, the ledger; and records of runs."""
 
 from .database import Database, database_exists
 from .endpoints import Deployment, Endpoints

@@ -33,9 +33,7 @@ def test_a_missing_package_is_told_before_a_training(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_it_answers_real_rows_alike_and_the_artifact_holds_it(
-    kind: str, make_toy: type[Toy], tmp_path: Path
-) -> None:
+def test_it_answers_real_rows_alike_and_the_artifact_holds_it(kind: str, make_toy: type[Toy], tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     toy = make_toy.make(kind=kind)
     model = model_of(toy)
