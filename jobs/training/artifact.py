@@ -20,7 +20,7 @@ from ...platform.registry import Tracker
 from ...platform.registry.tracker import temporary_folder
 from ...platform.stats import Profile, fit_binnings, profile_table
 from .data import encode_rows, part_tables
-from .export import export_onnx
+from .export import ExportFailed, export_onnx
 from .loop import Plan, build_module
 
 
@@ -54,7 +54,11 @@ def log_artifact(
         folder = Path(scratch) / "artifact"
         if "onnx" in project.train.export:
             unseen = encode_rows(task, schema, _unseen(snapshot, project))
-            tracker.log_metrics({"export/onnx_max_difference": export_onnx(model, unseen.inputs, folder)}, 0)
+            try:
+                tracker.log_metrics({"export/onnx_max_difference": export_onnx(model, unseen.inputs, folder)}, 0)
+            except ExportFailed:
+                tracker.finish("FAILED")
+                raise
         sha256 = save_artifact(folder, module, schema, project.task.use, plan.params, profile, Path.cwd())
         uri = tracker.log_model(folder, model.signature, sha256)
     return LoggedModel(tracker.key, tracker.run_id, uri, sha256, plan)

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from ..data import Store
-from ..errors import Conflict, RayloopError, Unavailable
+from ..errors import Conflict, InvalidInput, RayloopError, Unavailable
 from ..model import flavor
 from ..model.signature import Signature
 from ..settings import Settings
@@ -39,6 +39,8 @@ class Tracker:
     """One run, found again by its key when a job is run a second time."""
 
     def __init__(self, settings: Settings, project: str, key: str, kind: str) -> None:
+        if not key or "'" in key:  # MLflow's queries have no way to write it
+            raise InvalidInput(f"the run's key {key!r} must not be empty, nor hold a quote")
         self.key = key
         self.runs = Runs(Store(settings.store))
         self._settings = settings

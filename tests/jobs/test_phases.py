@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from rayloop.jobs.training.phases import PhaseTimer, all_reduce_s
 
 
@@ -52,3 +54,18 @@ def test_every_step_calls_who_wants_to_know() -> None:
 
 def test_gradients_are_averaged_in_data_parallelism_alone() -> None:
     assert all_reduce_s(torch.nn.Linear(1, 1)) is None
+
+
+def test_what_data_parallelism_measures_of_itself_is_read(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        module = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(64, 64))
+        module._set_ddp_runtime_logging_sample_rate(1)
+        assert all_reduce_s(module) is None  # no step yet
+        for _ in range(3):
+            module(torch.randn(8, 64)).sum().backward()
+        found = all_reduce_s(module)
+    finally:
+        dist.destroy_process_group()
+    assert found is not None
+    assert 0 < found < 1

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from rayloop.platform import registry
 from rayloop.platform.data import Store
-from rayloop.platform.errors import Conflict, Unavailable
+from rayloop.platform.errors import Conflict, InvalidInput, Unavailable
 from rayloop.platform.model.artifact import load_artifact
 from rayloop.platform.registry import Tracker
 from rayloop.platform.registry.delivery import MAX_PARAM_CHARS
@@ -145,3 +145,9 @@ def test_the_ray_job_around_the_process_is_remembered(away: Settings, monkeypatc
     monkeypatch.setenv(JOB_VARIABLE, "[]")
     Tracker(away, "jobs", "jobs-1", "train")
     assert Runs(Store(away.store)).get("jobs-1").jobs == ("job-1", "job-2")
+
+
+@pytest.mark.parametrize("key", ["", "it's"])
+def test_a_key_that_mlflow_could_not_look_for_is_refused(away: Settings, key: str) -> None:
+    with pytest.raises(InvalidInput, match="must not be empty, nor hold a quote"):
+        Tracker(away, "keys", key, "train")
