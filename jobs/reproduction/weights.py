@@ -60,7 +60,8 @@ def first_difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> int | N
     if then.get("initial") and now.get("initial") and then["initial"] != now["initial"]:
         return 0
     pairs = zip(then.get("epochs", []), now.get("epochs", []), strict=False)
-    return next((int(one["epoch"]) for one, other in pairs if one["sha256"] != other["sha256"]), None)
+    known = [(one, other) for one, other in pairs if one["sha256"] and other["sha256"]]
+    return next((int(one["epoch"]) for one, other in known if one["sha256"] != other["sha256"]), None)
 
 
 def _compare(name: str, then: Tensor, now: Tensor) -> TensorDifference | None:

@@ -15,7 +15,7 @@ from ...platform.settings import Settings
 from ...platform.state import Runs
 from ..report import Progress, say_progress
 
-Report = tuple[float, dict[str, float]]
+Report = tuple[float, int, dict[str, float]]
 
 MOST_REPORTS = 1_000
 
@@ -36,7 +36,8 @@ class EpochReporter(UserCallback):  # type: ignore[misc]
         """Called by Ray Train with one entry for each rank."""
         if self._teller is None:  # made here, not in __init__: the callback travels by pickle
             self._teller = _Teller(self._settings, self._project, self._key, self._epochs)
-        self._teller.tell(dict(metrics[0]))
+        for epoch, report in lines_of(metrics[0]):
+            self._teller.tell(epoch, report)
 
 
 class _Teller:
@@ -50,17 +51,16 @@ class _Teller:
         self._far: Outbox[Report] = Outbox(self._tell_far, f"MLflow, run {key}", capacity=MOST_REPORTS)
         self._delivery: Any = None
 
-    def tell(self, report: dict[str, float]) -> None:
-        """Queue a report."""
-        now_s = time.time()
-        self._near.put((now_s, report))
-        self._far.put((now_s, report))
+    def tell(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Queue what is known of an epoch."""
+        report = (time.time(), epoch, metrics)
+        self._near.put(report)
+        self._far.put(report)
 
     def _tell_near(self, reports: Sequence[Report]) -> None:
-        for now_s, report in reports:
-            epoch = int(report["epoch"])
-            say_progress(Progress(epoch, self._epochs, self._left_s(epoch, now_s), shown(report)))
-        epoch, metrics = int(reports[-1][1]["epoch"]), {k: v for k, v in reports[-1][1].items() if k != "epoch"}
+        for now_s, epoch, metrics in reports:
+            say_progress(Progress(epoch, self._epochs, self._left_s(epoch, now_s), shown(metrics)))
+        _, epoch, metrics = reports[-1]
         Runs(Store(self._settings.store)).progress(self._key, epoch, self._epochs, metrics)
 
     def _left_s(self, epoch: int, now_s: float) -> float | None:
@@ -75,13 +75,15 @@ class _Teller:
 
         if self._delivery is None:
             self._delivery = Delivery(self._settings, self._project, self._key, "train", makes=False)
-        numbers = []
-        for now_s, report in reports:
-            values = {name: float(value) for name, value in report.items() if name != "epoch"}
-            numbers.append(Numbers(values, int(report["epoch"]), int(now_s * 1000)))
-        self._delivery.send(numbers)
+        self._delivery.send([Numbers(metrics, epoch, int(now_s * 1000)) for now_s, epoch, metrics in reports])
 
 
-def shown(report: dict[str, float]) -> dict[str, float]:
-    """The metrics that a person follows: not the epoch, and none whose name holds a `/`, such as the machine's load."""
-    return {name: value for name, value in report.items() if name != "epoch" and "/" not in name}
+def lines_of(report: dict[str, Any]) -> list[tuple[int, dict[str, float]]]:
+    """The epochs that a report tells of: its `lines`, or the one that it is about itself."""
+    lines = report.get("lines", [[report.get("epoch", 0), {k: v for k, v in report.items() if k != "epoch"}]])
+    return [(int(epoch), {name: float(value) for name, value in metrics.items()}) for epoch, metrics in lines]
+
+
+def shown(metrics: dict[str, float]) -> dict[str, float]:
+    """The metrics that a person follows: none whose name holds a `/`, such as the machine's load."""
+    return {name: value for name, value in metrics.items() if "/" not in name}

@@ -133,7 +133,7 @@ def _run(
         raise _our_error(result.error)
     with result.checkpoint.as_directory() as folder:
         state: dict[str, Any] = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
-        log_witness(tracker, Path(folder))
+    log_witness(tracker, state["kept"])
     return state
 
 

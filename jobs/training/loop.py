@@ -99,6 +99,7 @@ class Training:
             place.device.type, enabled=plan.precision == "fp16" and place.device.type == "cuda"
         )
         self.timer = PhaseTimer(every=0)  # whoever wants times puts another one here
+        self.kept: dict[str, Any] = {}  # plain values of whoever watches, which go through checkpoints
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.best_score: float | None = None
@@ -150,6 +151,7 @@ class Training:
             "scaler": self._scaler.state_dict(),
             "epoch": self.epoch,
             "history": self.history,
+            "kept": self.kept,
             "best_score": self.best_score,
             "best": self._best,
         }
@@ -160,6 +162,7 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self.epoch, self.history = state["epoch"], list(state["history"])
+        self.kept = dict(state["kept"])
         self.best_score, self._best = state["best_score"], dict(state["best"])
 
     def _step(self, rows: Rows, places: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def describe_machine() -> dict[str, Any]:
         "processor": _processor(),
         "cpus": os.cpu_count() or 0,
         "memory_bytes": int(psutil.virtual_memory().total),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of its own, which torch.load refuses
         "torch_threads": torch.get_num_threads(),
         "gpus": [],
     }

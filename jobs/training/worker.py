@@ -18,7 +18,7 @@ from ...platform.project import Project
 from .data import encode_rows, part_tables
 from .determinism import set_determinism
 from .loop import Place, Plan, Training, build_module
-from .witness import Witness
+from .witness import COUNTED_ROWS, Witness
 
 STATE_FILE = "state.pt"
 NICENESS = 15  # what Ray gives its workers by default: a training gives way to answers on the same node
@@ -42,18 +42,16 @@ def train_worker(config: dict[str, Any]) -> None:
     held_out = encode_rows(task, schema, tables["validation"]).to(device) if place.rank == 0 else None
     module = ray.train.torch.prepare_model(build_module(task, schema, plan))
     training = Training(task, module, plan, place)
-    witness = Witness(task, project, rows, module, place)
-    training.timer = witness.timer
+    witness = Witness(task, project, training, place, rows.take(torch.arange(min(COUNTED_ROWS, rows.count))))
     if project.train.profile:
         witness.profile_to(Store(config["store"]), f"runs/{context.get_experiment_name()}/profile")
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             training.restore(torch.load(Path(folder) / STATE_FILE, map_location=device, weights_only=True))
-            witness.restore(Path(folder))
     while training.epoch < plan.epochs:
         witness.epoch_begins()
-        metrics: dict[str, float] = {"train_loss": training.run_epoch(rows), **witness.epoch_ended()}
+        metrics: dict[str, float] = {"train_loss": training.run_epoch(rows), **witness.epoch_ended(rows.count)}
         if held_out is not None:
             metrics |= {f"validation_{name}": value for name, value in training.evaluate(held_out).items()}
         training.history.append(metrics)
@@ -67,6 +65,5 @@ def _report(training: Training, metrics: dict[str, float], place: Place, witness
         if place.rank == 0:
             with witness.checkpoint():
                 torch.save(training.state(), Path(folder) / STATE_FILE)
-            witness.save(Path(folder))
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report({"epoch": training.epoch, **metrics}, checkpoint=checkpoint)

@@ -30,6 +30,7 @@ from .outbox import Outbox
 logger = logging.getLogger(__name__)
 
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+FREE = frozenset({"torch", "allow_smaller_batch"})  # may change when a run goes on; the first value stays
 OPEN_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 30.0
 STATES: Mapping[str, str] = {"FINISHED": FINISHED, "FAILED": FAILED, "KILLED": STOPPED}
@@ -61,15 +62,16 @@ class Tracker:
 
     def log_params(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Settings of the run. Raises Conflict where a run of this key was begun with others."""
-        texts = {name: str(value) for name, value in params.items()}
+        known = self._run.params
+        texts = {name: str(value) for name, value in params.items() if not (name in FREE and name in known)}
         for name, value in texts.items():
-            before = self._run.params.get(name, value)
+            before = known.get(name, value)
             if before != value:
                 raise Conflict(
                     f"run {self.key} was begun with {name} = {before}, and can't go on with {value}: "
                     "give the new run another key"
                 )
-        merged = {**self._run.params, **texts}
+        merged = {**known, **texts}
         self._run = replace(self._run, params=merged, tags={**self._run.tags, **tags}, run_id=self.run_id)
         self._run = replace(self._run, epochs=int(merged.get("epochs", "0")))
         self.runs.save(self._run)

@@ -85,7 +85,8 @@ def test_a_tabular_version_is_bit_exact_twice(live: Live, make_project: Callable
 def test_images_of_digits_are_bit_exact_twice(live: Live, tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     folder.mkdir()
-    (folder / "rayloop.yaml").write_text(PROJECT.replace("epochs: 40", "epochs: 5").replace("min: 0.85", "min: 0.5"))
+    text = PROJECT.replace("epochs: 40", "epochs: 5").replace("min: 0.85", "min: 0.5")
+    (folder / "rayloop.yaml").write_text(text.replace("train:\n", "train:\n  profile: true\n  export: [onnx]\n"))
     add_rows(folder, "first", load_parts()[0])
     assert "digits v1 passed its gates" in live.run("train", cwd=folder)
     for _ in range(2):
@@ -93,3 +94,9 @@ def test_images_of_digits_are_bit_exact_twice(live: Live, tmp_path: Path) -> Non
         assert (report["outcome"], report["epochs"], report["differences"]) == ("bit-exact", 5, [])
         assert report["sha256"] == report["sha256_again"]
         assert "they were in no git checkout" in report["code"][0]
+    version = live.workspace.registry.version("digits", 1)
+    assert (Path(version.artifact) / "onnx/model.onnx").exists()
+    run = live.workspace.runs.of_mlflow(version.run_id)
+    assert run.metrics["export/onnx_max_difference"] < 1e-5
+    (trace,) = (Path(live.settings.store) / f"runs/{run.key}/profile").iterdir()
+    assert trace.name.endswith(".pt.trace.json.gz")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from rayloop.jobs.report import parse_progress
-from rayloop.jobs.training.callback import EpochReporter
+from rayloop.jobs.training.callback import EpochReporter, lines_of
 from rayloop.platform.registry.delivery import Delivery
 from rayloop.platform.settings import Settings
 from rayloop.platform.workspace import Workspace
@@ -73,6 +73,12 @@ def test_an_mlflow_that_hangs_holds_up_nothing(
     assert told == []
     released.set()
     wait(lambda: told == [1, 2, 3])
+
+
+def test_a_report_may_tell_of_several_epochs() -> None:
+    assert lines_of({"epoch": 2, "loss": 0.5}) == [(2, {"loss": 0.5})]
+    assert lines_of({"lines": [[1, {"loss": 1}], [2, {"loss": 0.5}]]}) == [(1, {"loss": 1.0}), (2, {"loss": 0.5})]
+    assert lines_of({"lines": []}) == []
 
 
 def test_a_store_that_can_t_be_written_ends_nothing(settings: Settings, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,21 +13,30 @@ from rayloop.jobs.training.fingerprint import fingerprint
 from rayloop.jobs.training.loop import Place, Training
 from rayloop.jobs.training.witness import WITNESS_FILE, Witness, labels, log_witness
 from rayloop.platform.data import Store
+from torch import nn
 
 from .conftest import TASK, Toy
 
 
 def watched(toy: Toy, place: Place | None = None) -> tuple[Training, Witness]:
     training = toy.training()
-    witness = Witness(TASK, toy.project, toy.rows, training.module, place or Place())
-    training.timer = witness.timer
-    return training, witness
+    sample = toy.rows.take(torch.arange(16))
+    return training, Witness(TASK, toy.project, training, place or Place(), sample)
+
+
+def saved(training: Training) -> dict[str, Any]:
+    """What a checkpoint holds of it, as a restart reads it."""
+    buffer = io.BytesIO()
+    torch.save(training.state(), buffer)
+    buffer.seek(0)
+    state: dict[str, Any] = torch.load(buffer, weights_only=True)
+    return state
 
 
 def epoch(toy: Toy, training: Training, witness: Witness) -> dict[str, float]:
     witness.epoch_begins()
     training.run_epoch(toy.rows)
-    return witness.epoch_ended()
+    return witness.epoch_ended(toy.rows.count)
 
 
 def test_a_watched_training_ends_with_the_same_bits(make_toy: type[Toy]) -> None:
@@ -39,7 +50,7 @@ def test_a_watched_training_ends_with_the_same_bits(make_toy: type[Toy]) -> None
     assert fingerprint(training.module.state_dict()) == fingerprint(alone.module.state_dict())
 
 
-def test_what_is_seen(make_toy: type[Toy], tmp_path: Path) -> None:
+def test_what_is_seen(make_toy: type[Toy]) -> None:
     toy = make_toy.make()
     training, witness = watched(toy)
     initial = fingerprint(training.module.state_dict())
@@ -49,9 +60,8 @@ def test_what_is_seen(make_toy: type[Toy], tmp_path: Path) -> None:
         hashes.append(fingerprint(training.module.state_dict()))
         with witness.checkpoint():
             pass
-    witness.save(tmp_path)
     witness.end()
-    seen = json.loads((tmp_path / WITNESS_FILE).read_text())
+    seen = saved(training)["kept"]["witness"]
     assert seen["initial"] == initial
     assert [entry["sha256"] for entry in seen["epochs"]] == hashes
     assert [entry["epoch"] for entry in seen["epochs"]] == [1, 2]
@@ -63,21 +73,17 @@ def test_what_is_seen(make_toy: type[Toy], tmp_path: Path) -> None:
     assert found["rate/rows_per_s"] == pytest.approx(toy.rows.count / found["time/epoch_s"])
 
 
-def test_a_restart_is_remembered(make_toy: type[Toy], tmp_path: Path) -> None:
+def test_a_restart_is_remembered(make_toy: type[Toy]) -> None:
     toy = make_toy.make()
     first, witness = watched(toy)
     epoch(toy, first, witness)
-    witness.save(tmp_path)
     witness.end()
-    state = first.state()
 
     second, again = watched(toy)
-    second.restore(state)
-    again.restore(tmp_path)
+    second.restore(saved(first))
     epoch(toy, second, again)
-    again.save(tmp_path)
     again.end()
-    seen = json.loads((tmp_path / WITNESS_FILE).read_text())
+    seen = saved(second)["kept"]["witness"]
     assert [entry["epoch"] for entry in seen["epochs"]] == [1, 2]
     assert [start["epoch"] for start in seen["starts"]] == [0, 1]
     assert labels(seen) == {"rayloop.world": "1", "rayloop.deterministic": "true", "rayloop.resumed": "1"}
@@ -85,11 +91,24 @@ def test_a_restart_is_remembered(make_toy: type[Toy], tmp_path: Path) -> None:
     calm, third = watched(toy)
     for _ in range(2):
         epoch(toy, calm, third)
-    third.save(tmp_path)
     third.end()
-    whole = json.loads((tmp_path / WITNESS_FILE).read_text())
+    whole = calm.kept["witness"]
     assert whole["epochs"] == seen["epochs"]
     assert whole["initial"] == seen["initial"]
+
+
+def test_an_epoch_that_a_checkpoint_missed_is_trained_and_told_again(make_toy: type[Toy]) -> None:
+    toy = make_toy.make()
+    first, witness = watched(toy)
+    epoch(toy, first, witness)
+    state = saved(first)
+    epoch(toy, first, witness)  # lost with its worker
+    witness.end()
+    second, again = watched(toy)
+    second.restore(state)
+    epoch(toy, second, again)
+    again.end()
+    assert second.kept["witness"]["epochs"] == first.kept["witness"]["epochs"]
 
 
 def test_a_change_of_the_number_of_workers_is_a_label() -> None:
@@ -106,7 +125,7 @@ def test_the_other_ranks_see_nothing(make_toy: type[Toy], tmp_path: Path) -> Non
     toy = make_toy.make()
     training, witness = watched(toy, Place(rank=1, world=2))
     assert epoch(toy, training, witness) == {}
-    witness.save(tmp_path)
+    assert training.kept == {}
     witness.profile_to(Store(str(tmp_path)), "profile")
     witness.end()
     assert list(tmp_path.iterdir()) == []
@@ -128,10 +147,43 @@ def test_a_profile_is_kept_as_tensorboard_reads_it(make_toy: type[Toy], tmp_path
     assert fingerprint(training.module.state_dict()) == fingerprint(calm.module.state_dict())
 
 
-def test_a_training_without_a_report_logs_none(tmp_path: Path) -> None:
-    class Nothing:
-        def __getattr__(self, name: str) -> None:
-            raise AssertionError("nothing is logged")
+class Log:
+    """Takes down what a tracker is told."""
 
-    log_witness(Nothing(), tmp_path)  # type: ignore[arg-type]
-    assert torch.get_num_threads() >= 1
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.tags: dict[str, str] = {}
+
+    def log_text(self, name: str, text: str) -> None:
+        self.texts[name] = text
+
+    def log_params(self, params: dict[str, str], tags: dict[str, str]) -> None:
+        self.tags |= tags
+
+
+def test_the_run_keeps_what_was_seen_where_something_was(make_toy: type[Toy]) -> None:
+    toy = make_toy.make()
+    training, witness = watched(toy)
+    epoch(toy, training, witness)
+    witness.end()
+    log: Any = Log()
+    log_witness(log, {})
+    assert (log.texts, log.tags) == ({}, {})
+    log_witness(log, training.kept)
+    assert json.loads(log.texts[WITNESS_FILE]) == training.kept["witness"]
+    assert log.tags == {"rayloop.world": "1", "rayloop.deterministic": "true"}
+
+
+def test_what_the_compiler_wraps_has_the_same_names(make_toy: type[Toy]) -> None:
+    toy = make_toy.make()
+    training, witness = watched(toy)
+    witness.end()
+    compiled = toy.training()
+    wrapper = nn.Module()
+    wrapper._orig_mod = compiled.module  # as torch.compile keeps it
+    compiled.module = wrapper
+    other = Witness(TASK, toy.project, compiled, Place(), toy.rows.take(torch.arange(4)))
+    other.epoch_begins()
+    other.epoch_ended(1)
+    other.end()
+    assert compiled.kept["witness"]["initial"] == fingerprint(training.module.state_dict())

@@ -63,6 +63,10 @@ def test_what_is_logged_is_there(settings: Settings, client: MlflowClient) -> No
     assert path.read_text() == "torch==2\n"
     with pytest.raises(Conflict, match=r"run k was begun with hidden = \[8, 4\], and can't go on with \[9\]"):
         tracker.log_params({"hidden": [9]}, {})
+    for torch in ("2.13", "2.14"):  # a run may go on with another one
+        tracker.log_params({"torch": torch}, {})
+    assert tracker.flush()
+    assert client.get_run(tracker.run_id).data.params["torch"] == "2.13"
 
 
 def test_a_trial_lies_under_its_run(settings: Settings, client: MlflowClient) -> None:
