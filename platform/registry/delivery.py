@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Trial:
     values: Mapping[str, float]
     status: str
     at_ms: int
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,18 @@ class Delivery:
                 raise Refused(str(error)) from error
             raise
 
+    def trials(self) -> set[str]:
+        """The names of the run's trials that MLflow knows to have ended."""
+        query = f"tags.mlflow.parentRunId = '{self.run_id}'"
+        names: set[str] = set()
+        token: str | None = None
+        while True:
+            found = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
+            names |= {str(run.info.run_name) for run in found if run.info.status != "RUNNING"}
+            token = found.token
+            if not token:
+                return names
+
     def _send_batch(self, client: MlflowClient, messages: Sequence[Message]) -> None:
         numbers = [
             Metric(name, value, message.at_ms, message.step)
@@ -155,10 +168,11 @@ class Delivery:
 
     def _send_trial(self, client: MlflowClient, trial: Trial) -> None:
         query = f"tags.mlflow.parentRunId = '{self.run_id}' AND tags.mlflow.runName = '{trial.name}'"
-        if client.search_runs([self.experiment_id], filter_string=query, max_results=1):
+        known = client.search_runs([self.experiment_id], filter_string=query, max_results=1)
+        if known and known[0].info.status != "RUNNING":
             return
-        tags = {"mlflow.parentRunId": self.run_id, "mlflow.runName": trial.name}
-        child = client.create_run(self.experiment_id, tags=tags).info.run_id
+        tags = {**trial.tags, "mlflow.parentRunId": self.run_id, "mlflow.runName": trial.name}
+        child = (known[0] if known else client.create_run(self.experiment_id, tags=tags)).info.run_id
         client.log_batch(
             child,
             metrics=[Metric(name, value, trial.at_ms, 0) for name, value in trial.values.items()],

@@ -98,10 +98,23 @@ class Tracker:
         # A difference may hold bytes that are no text, which MLflow can't write.
         self._outbox.put(Text(name, text.encode("utf-8", "replace").decode()))
 
-    def log_child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float], status: str) -> None:
-        """A finished trial under this run."""
+    def log_child(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        status: str,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """A finished trial under this run; one of its name that is there already stays as it is."""
         texts = {key: str(value) for key, value in params.items()}
-        self._outbox.put(Trial(name, texts, only_numbers(metrics), status, int(time.time() * 1000)))
+        self._outbox.put(Trial(name, texts, only_numbers(metrics), status, int(time.time() * 1000), dict(tags or {})))
+
+    def children(self) -> set[str]:
+        """The names of the trials under this run that MLflow has. Raises Unavailable, or what MLflow raises."""
+        self._delivery.open(OPEN_TIMEOUT_S)
+        self._outbox.flush(CLOSE_TIMEOUT_S)
+        return self._delivery.trials()
 
     def log_model(self, folder: Path, signature: Signature, sha256: str) -> str:
         """Log an artifact folder as a model of this run; returns its MLflow URI.

@@ -71,12 +71,14 @@ def test_what_is_logged_is_there(settings: Settings, client: MlflowClient) -> No
 
 def test_a_trial_lies_under_its_run(settings: Settings, client: MlflowClient) -> None:
     tracker = Tracker(settings, "trials", "k", "tune")
-    tracker.log_child("trial 3", {"lr": 0.01}, {"accuracy": 0.9}, "FINISHED")
-    assert tracker.flush()
+    for _ in range(2):  # told twice, it is there once
+        tracker.log_child("trial 3", {"lr": 0.01}, {"accuracy": 0.9}, "FINISHED", {"rayloop.why": "it was good"})
+    assert tracker.children() == {"trial 3"}
     experiment = client.get_experiment_by_name("trials")
     (child,) = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{tracker.run_id}'")
     assert (child.info.run_name, child.info.status) == ("trial 3", "FINISHED")
     assert (child.data.params, child.data.metrics) == ({"lr": "0.01"}, {"accuracy": 0.9})
+    assert child.data.tags["rayloop.why"] == "it was good"
 
 
 def test_what_the_training_told_itself_is_not_told_again(settings: Settings, client: MlflowClient) -> None:
