@@ -92,8 +92,8 @@ def _as_planned(project: Project, plan: Mapping[str, Any], run: Run) -> Project:
     """The project with the settings of the plan, which a search or a champion may have chosen."""
     names = set(type(project.train).model_fields) & plan.keys()
     chosen = {name: plan[name] for name in names}
-    if not isinstance(project.train.workers, int):  # a range: as many as it ended with
-        chosen["workers"] = int(run.tags.get("rayloop.world", "1"))
+    if "rayloop.world" in run.tags:  # an elastic run had others before, and can't be had again
+        chosen["workers"] = int(run.tags["rayloop.world"])
     if run.kind == "tune":
         chosen |= {"workers": 1, "epochs": run.epoch}  # it may have been stopped early, and its best weights count
     train = project.train.model_copy(update=chosen)

@@ -96,7 +96,7 @@ def test_what_was_not_kept_is_named(trained: Workspace, name: str) -> None:
     ("tags", "words"),
     [
         ({"rayloop.resumed": "2"}, "resumed 2 time"),
-        ({"rayloop.elastic": "4 -> 2"}, "workers 4 -> 2; it is trained again on 2"),
+        ({"rayloop.elastic": "4 -> 3", "rayloop.world": "3"}, "workers 4 -> 3; it is trained again on 3"),
         ({"rayloop.deterministic": "false"}, "not deterministic"),
         ({"rayloop.deterministic": "true"}, None),
     ],
