@@ -86,7 +86,7 @@ def test_images_of_digits_are_bit_exact_twice(live: Live, tmp_path: Path) -> Non
     folder = tmp_path / "digits"
     folder.mkdir()
     text = PROJECT.replace("epochs: 40", "epochs: 5").replace("min: 0.85", "min: 0.5")
-    (folder / "rayloop.yaml").write_text(text.replace("train:\n", "train:\n  profile: true\n  export: [onnx]\n"))
+    (folder / "rayloop.yaml").write_text(text.replace("\ntrain:\n", "\ntrain:\n  profile: true\n  export: [onnx]\n"))
     add_rows(folder, "first", load_parts()[0])
     assert "digits v1 passed its gates" in live.run("train", cwd=folder)
     for _ in range(2):
