@@ -16,6 +16,7 @@ HEADLINES = ("accuracy", "rmse", "auc", "f1", "log_loss", "mae", "r2")
 def runs_table(runs: Sequence[Run], now_s: float) -> Table:
     """Runs in the order given, a line each."""
     table = make_table("run", "kind", "state", ">epoch", ">metric", ">version", "began (UTC)", ">took")
+    table.columns[0].min_width = max((len(run.key) for run in runs), default=0)  # it is what is typed next
     for run in runs:
         took_s = (run.ended_s or now_s) - run.began_s
         epoch = f"{run.epoch}/{run.epochs}" if run.epochs else ""

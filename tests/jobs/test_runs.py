@@ -61,6 +61,13 @@ def test_runs_are_listed_with_state_metric_and_version(runs: list[Run]) -> None:
     assert " ".join(lines[4]) == f"no Ray cluster answers at {NOBODY}: what is called running may have ended"
 
 
+def test_a_key_is_whole_in_a_narrow_terminal(runs: list[Run], workspace: Workspace) -> None:
+    key = "a-rather-long-name-of-a-project-train-0123abcd"
+    workspace.runs.save(Run(key=key, project="long", kind="train", state="finished", epoch=60, epochs=60))
+    listed = CliRunner().invoke(main, ["runs", "long"], env={"COLUMNS": "80"}).stdout
+    assert key in listed
+
+
 def test_the_list_can_be_bounded_and_read_by_machines(runs: list[Run]) -> None:
     assert [run["key"] for run in json.loads(rayloop("runs", "toy", "--json").stdout)] == [
         "toy-train-aa",
