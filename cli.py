@@ -15,6 +15,7 @@ from .jobs.drift_verb import drift
 from .jobs.labels import labels
 from .jobs.performance import performance
 from .jobs.quality import quality
+from .jobs.runs import compare, logs, reproduce, resume, runs, stop
 from .jobs.scaling import scale_version
 from .jobs.search.verb import tune
 from .jobs.tokens import token
@@ -52,16 +53,22 @@ def main(ctx: click.Context, home: Path | None, address: str | None) -> None:
 
 VERBS = (
     check,
+    compare,
     deploy,
     drift,
     labels,
+    logs,
     performance,
     quality,
+    reproduce,
+    resume,
     rollback,
+    runs,
     scale_version,
     shadow,
     shadow_report,
     split,
+    stop,
     token,
     tune,
 )
@@ -183,16 +190,10 @@ def data_list(workspace: Workspace) -> None:
 @with_workspace
 def train(workspace: Workspace, snapshot: str | None) -> None:
     """Train, validate against the champion, register."""
-    from .cluster import Cluster
-    from .jobs.data import add_data, current_project
-    from .jobs.remote import run_remote
+    from .jobs.submission import start_here
     from .jobs.terminal import show_version
 
-    Cluster.connect(settings=workspace.settings)  # before anything is stored
-    project, code = current_project(workspace)
-    if snapshot is None:
-        snapshot = add_data(workspace, project, say).snapshot.digest
-    show_version(project, run_remote(workspace, "train", ["--snapshot", snapshot], say, code))
+    show_version(*start_here(workspace, "train", snapshot))
 
 
 @main.command()
@@ -278,18 +279,6 @@ def versions(workspace: Workspace, name: str) -> None:
     if not workspace.registry.versions(name):
         raise NotFound(f"no model {name!r} is registered")
     show_versions(workspace, name)
-
-
-@main.command()
-@click.argument("job")
-@click.option("--follow", "-f", is_flag=True)
-@with_workspace
-def logs(workspace: Workspace, job: str, follow: bool) -> None:
-    """Print a job's whole output."""
-    from .cluster import Cluster
-
-    for line in Cluster.connect(settings=workspace.settings).logs(job, follow=follow):
-        say(line)
 
 
 @main.group()

@@ -1,4 +1,4 @@
-"""How a job speaks: lines for a person, one result for the caller, one sentence when it fails on purpose."""
+"""How a job speaks: lines for a person, progress, one result for the caller, one sentence when it fails on purpose."""
 
 from __future__ import annotations
 
@@ -6,18 +6,40 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..cluster.cluster import ERROR_SIGN
 from ..platform.errors import RayloopError
 
 LINE_SIGN = "[rayloop] "
+PROGRESS_SIGN = "[rayloop:progress] "
 RESULT_SIGN = "[rayloop:result] "
 
 
 def say(text: str) -> None:
     """One line of progress."""
     print(LINE_SIGN + text, flush=True)  # noqa: T201
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a training is: epochs, seconds left where they can be told, and the metrics of the last epoch."""
+
+    epoch: int
+    epochs: int
+    left_s: float | None
+    metrics: Mapping[str, float]
+
+    def __str__(self) -> str:
+        left = "" if self.left_s is None or self.epoch >= self.epochs else f", {self.left_s:.0f} s left"
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        return f"epoch {self.epoch} of {self.epochs}{left}: {shown}"
+
+
+def say_progress(progress: Progress) -> None:
+    """One line that a terminal turns into a bar, and everything else into a sentence."""
+    print(PROGRESS_SIGN + json.dumps(asdict(progress)), flush=True)  # noqa: T201
 
 
 def run_job(work: Callable[[], Mapping[str, Any]]) -> None:
@@ -38,6 +60,26 @@ def parse_result(line: str) -> dict[str, Any] | None:
         return None
     result: dict[str, Any] = json.loads(line.removeprefix(RESULT_SIGN))
     return result
+
+
+def parse_progress(line: str) -> Progress | None:
+    """The progress in a line of a job's output, or None."""
+    _, found, text = line.partition(PROGRESS_SIGN)
+    if not found:
+        return None
+    try:
+        values, _ = json.JSONDecoder().raw_decode(text)  # Ray may colour the end of a line
+        return Progress(**values)
+    except (ValueError, TypeError):
+        return None
+
+
+def readable(line: str) -> str:
+    """A line of a job's output as a person reads it: progress as a sentence, all else as it is."""
+    progress = parse_progress(line)
+    if progress is None:
+        return line
+    return line.partition(PROGRESS_SIGN)[0] + LINE_SIGN + str(progress)
 
 
 def parse_line(line: str) -> str | None:

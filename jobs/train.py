@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -17,6 +19,7 @@ from .data import add_data, remember_project
 from .evaluate import register_with_verdict, validate_artifact
 from .report import run_job, say
 from .training.artifact import LoggedModel
+from .training.export import require_exports
 from .training.fit import fit
 
 
@@ -24,6 +27,7 @@ def train(
     workspace: Workspace, project: Project, digest: str | None = None, key: str | None = None
 ) -> Mapping[str, Any]:
     """Train, validate against the champion, register. Returns the version and what was measured."""
+    require_exports(project.train.export)
     snapshot = workspace.snapshot(project.name, digest)
     key = key or f"{project.name}-train-{uuid.uuid4().hex[:8]}"
     fitted = fit(workspace, project, snapshot, key)
@@ -42,6 +46,9 @@ def validate_and_register(workspace: Workspace, project: Project, digest: str, l
     artifact = workspace.registry.artifact_of(logged.model_uri)
     verdict = validate_artifact(workspace, project, snapshot, artifact)
     version = register_with_verdict(workspace, project, logged, verdict, snapshot)
+    measured = {f"test_{name}": value for name, value in verdict.metrics.items()}
+    known = workspace.runs.get(logged.key).metrics
+    workspace.runs.change(logged.key, version=version.version, metrics={**known, **measured})
     return {
         "model": project.name,
         "version": version.version,
@@ -73,5 +80,17 @@ def main(project_file: Path | None, snapshot: str | None, key: str | None) -> No
     run_job(work)
 
 
+class _CallableModule(ModuleType):
+    """`rayloop.jobs.train(...)` is the Python API, although this module has the same name once it is imported."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Submit a training; see submission.py."""
+        from .submission import train as submit
+
+        return submit(*arguments, **options)
+
+
 if __name__ == "__main__":
     main()
+else:
+    sys.modules[__name__].__class__ = _CallableModule

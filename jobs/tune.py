@@ -20,6 +20,7 @@ from .search.objectives import Objective, objectives_of
 from .search.run import Search, Searched
 from .search.trial import Trial
 from .train import validate_and_register
+from .training.export import require_exports
 
 
 def tune(
@@ -33,6 +34,7 @@ def tune(
     began_s = time.monotonic()
     if not project.search.space:
         raise InvalidInput("search.space is empty: name at least one setting to search")
+    require_exports(project.train.export)
     snapshot = workspace.snapshot(project.name, digest)
     key = key or f"{project.name}-tune-{uuid.uuid4().hex[:8]}"
     search = Search(workspace, project, snapshot, key)

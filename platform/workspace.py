@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .data import Snapshot, Store, open_snapshot
 from .labels import LabelLog
 from .settings import Settings
-from .state import Database, Endpoints, LabelBatches, Ledger, Pipelines, Projects, Replicas, Tokens, Verdicts
+from .state import Database, Endpoints, LabelBatches, Ledger, Pipelines, Projects, Replicas, Runs, Tokens, Verdicts
 
 if TYPE_CHECKING:
     from .registry import Registry
@@ -59,6 +59,11 @@ class Workspace:
     def pipelines(self) -> Pipelines:
         """Pipeline runs."""
         return Pipelines(self.database)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Records of training runs."""
+        return Runs(self.store)
 
     @cached_property
     def verdicts(self) -> Verdicts:

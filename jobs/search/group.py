@@ -17,6 +17,7 @@ from ...cluster.ports import free_port
 from ...platform.errors import Unavailable
 from ...platform.model.schema import Schema
 from ...platform.model.task import find_task
+from ..training.determinism import set_determinism
 from ..training.loop import Place, Plan, Training, build_module
 from .rows import open_rows
 
@@ -91,7 +92,7 @@ class Rank:
 
 def build_training(shared: Mapping[str, Any], plan: Plan, state: State | None, place: Place) -> Training:
     """A rank's training: seeded weights, or those of the state."""
-    torch.use_deterministic_algorithms(place.device.type == "cpu")
+    set_determinism(shared["deterministic"], place.device)
     torch.set_num_threads(1)
     task = find_task(shared["use"], Path.cwd())
     module: nn.Module = build_module(task, Schema.from_dict(shared["schema"]), plan).to(place.device)

@@ -21,7 +21,8 @@ from ...platform.workspace import Workspace
 from ..report import say
 from ..training.artifact import LoggedModel, log_artifact
 from ..training.data import part_tables
-from ..training.fit import TrainingFailed, log_provenance
+from ..training.fit import TrainingFailed
+from ..training.provenance import log_origin, log_provenance
 from .board import CONFIG, Board, config_of
 from .capacity import Room, Shape, room
 from .importance import importances
@@ -74,6 +75,7 @@ class Search:
         is_known = self.manifest.begin(self._terms())
         past = self.manifest.trials()
         tracker = Tracker(self._workspace.settings, project.name, key, kind="tune")
+        log_origin(tracker, project, self._snapshot)
         children = Children(tracker, self._objectives)
         proposer = self._proposer(past)
 
@@ -103,8 +105,7 @@ class Search:
         plan = plan_of(project, shared, best.settings)
         log_provenance(tracker, project, self._snapshot, plan)
         state = read_state(ray.tune.Checkpoint(best.checkpoint, self._workspace.store.filesystem))
-        for epoch, metrics in enumerate(state["history"], start=1):
-            tracker.log_metrics(metrics, epoch)
+        tracker.log_history(state["history"])
         logged = log_artifact(tracker, project, schema, plan, state["best"], self._snapshot)
         tracker.finish()
         front = pareto(board.trials, self._objectives) if len(self._objectives) > 1 else [best]
@@ -211,6 +212,7 @@ def shared_of(
         "store": workspace.settings.store,
         "epochs": epochs,
         "objective": objectives_of(project)[0].name,
+        "deterministic": project.train.deterministic,
         **asdict(Shape.of(project)),
     }
 

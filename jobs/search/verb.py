@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 @with_workspace
 def tune(workspace: Workspace, snapshot: str | None, key: str | None) -> None:
     """Search settings, register the best trial."""
-    from ...cluster import Cluster
-    from ..data import add_data, current_project
-    from ..remote import run_remote
+    from ..submission import start_here
     from ..terminal import show_version
 
-    Cluster.connect(settings=workspace.settings)  # before anything is stored
-    project, code = current_project(workspace)
-    if snapshot is None:
-        snapshot = add_data(workspace, project, click.echo).snapshot.digest
-    options = ["--snapshot", snapshot, *(["--key", key] if key else [])]
-    show_version(project, run_remote(workspace, "tune", options, click.echo, code))
+    show_version(*start_here(workspace, "tune", snapshot, key))

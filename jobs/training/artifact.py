@@ -19,7 +19,8 @@ from ...platform.project import Project
 from ...platform.registry import Tracker
 from ...platform.registry.tracker import temporary_folder
 from ...platform.stats import Profile, fit_binnings, profile_table
-from .data import part_tables
+from .data import encode_rows, part_tables
+from .export import ExportFailed, export_onnx
 from .loop import Plan, build_module
 
 
@@ -27,6 +28,7 @@ from .loop import Plan, build_module
 class LoggedModel:
     """A model in MLflow that is not registered yet."""
 
+    key: str
     run_id: str
     model_uri: str
     sha256: str
@@ -50,9 +52,16 @@ def log_artifact(
     profile = reference_profile(model, snapshot, project)
     with temporary_folder() as scratch:
         folder = Path(scratch) / "artifact"
+        if "onnx" in project.train.export:
+            unseen = encode_rows(task, schema, _unseen(snapshot, project))
+            try:
+                tracker.log_metrics({"export/onnx_max_difference": export_onnx(model, unseen.inputs, folder)}, 0)
+            except ExportFailed:
+                tracker.finish("FAILED")
+                raise
         sha256 = save_artifact(folder, module, schema, project.task.use, plan.params, profile, Path.cwd())
         uri = tracker.log_model(folder, model.signature, sha256)
-    return LoggedModel(tracker.run_id, uri, sha256, plan)
+    return LoggedModel(tracker.key, tracker.run_id, uri, sha256, plan)
 
 
 def reference_profile(model: LoadedModel, snapshot: Snapshot, project: Project) -> Profile:
@@ -60,8 +69,13 @@ def reference_profile(model: LoadedModel, snapshot: Snapshot, project: Project) 
 
     Answers to training rows are better than any the model will give again, and would look like drift later.
     """
-    tables = part_tables(snapshot, project)
-    unseen = pa.concat_tables([tables["validation"], tables["test"]])
+    unseen = _unseen(snapshot, project)
     answers = model.predict(table_columns(unseen, [feature.name for feature in model.schema.features]))
     monitored = as_monitored(model.schema, unseen, np.asarray(answers["prediction"]))
     return profile_table(monitored, fit_binnings(monitored))
+
+
+def _unseen(snapshot: Snapshot, project: Project) -> pa.Table:
+    """The rows that no training step saw."""
+    tables = part_tables(snapshot, project)
+    return pa.concat_tables([tables["validation"], tables["test"]])

@@ -16,11 +16,11 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from ...platform.data import Snapshot, code_state
+from ...platform.data import Snapshot
 from ...platform.errors import InvalidInput, RayloopError, Unavailable
 from ...platform.model.schema import Schema, fit_schema
 from ...platform.project import Project
-from ...platform.registry import Tracker, environment_lock
+from ...platform.registry import Tracker
 from ...platform.workspace import Workspace
 from ..report import say
 from .admission import lacking, wait_for_resources
@@ -29,7 +29,9 @@ from .callback import EpochReporter
 from .checkpoint import Checkpoints
 from .data import part_tables
 from .loop import Plan, TrainingDiverged
+from .provenance import log_provenance, shown_workers
 from .run import Run, fingerprint, raise_failure
+from .witness import log_witness
 from .worker import STATE_FILE, train_worker
 
 BYTES_OF_CELL = 20  # of a table and its tensors, while one is made of the other
@@ -84,32 +86,16 @@ def fit(
     tracker = Tracker(workspace.settings, project.name, key, kind="train")
     log_provenance(tracker, project, snapshot, plan)
     try:
-        state = _train(workspace, project, snapshot, schema, plan, tracker, run)
+        state = _train(workspace, project, snapshot, schema, plan, run)
     except Exception:
         tracker.finish("FAILED")
         raise
-    for epoch, metrics in enumerate(state["history"], start=1):
-        tracker.log_metrics(metrics, epoch)  # what the reporter sent already is the same, and what it lost is there
+    log_witness(tracker, state["kept"])
+    tracker.log_history(state["history"])  # what the reporter told already is not told again, and what it lost is
     logged = log_artifact(tracker, project, schema, plan, state["best"], snapshot)
     tracker.finish()
     last = state["history"][-1]
     return Fitted(logged, last, float(state["best_score"]), time.monotonic() - began_s)
-
-
-def log_provenance(tracker: Tracker, project: Project, snapshot: Snapshot, plan: Plan) -> None:
-    """All that is needed to train again: settings, data, code, environment."""
-    code = code_state(Path.cwd())
-    train = project.train
-    params = {**asdict(plan), "workers": _shown_workers(project), "gpu": train.gpu, "task": project.task.use}
-    params |= {"snapshot": snapshot.digest, "rows": snapshot.manifest.rows, "torch": torch.__version__}
-    tags = {"rayloop.snapshot": snapshot.digest, "rayloop.seed": str(plan.seed)}
-    if code:
-        tags["mlflow.source.git.commit"] = code["commit"]
-        tracker.log_text("code.diff", code["diff"])
-    tracker.log_params(params, tags)
-    tracker.log_text("environment.txt", environment_lock())
-    tracker.log_text("project.json", project.model_dump_json(by_alias=True, indent=1))
-    tracker.log_text("manifest.json", snapshot.manifest.to_json().decode())
 
 
 def _train(
@@ -118,7 +104,6 @@ def _train(
     snapshot: Snapshot,
     schema: Schema,
     plan: Plan,
-    tracker: Tracker,
     run: Run,
 ) -> dict[str, Any]:
     """The last checkpoint of the run, whose training is at its end."""
@@ -128,7 +113,7 @@ def _train(
         return ended
     train = project.train
     workers = train.least_workers, train.most_workers
-    say(f"training on {_shown_workers(project)} {'GPU' if train.gpu else 'CPU'} worker(s), {plan.epochs} epochs")
+    say(f"training on {shown_workers(project)} {'GPU' if train.gpu else 'CPU'} worker(s), {plan.epochs} epochs")
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={
@@ -152,7 +137,7 @@ def _train(
             failure_config=FailureConfig(
                 max_failures=train.max_failures, controller_failure_limit=max(3, math.ceil(train.queue_minutes or 0))
             ),
-            callbacks=[EpochReporter(workspace.settings.tracking_uri, tracker.run_id, plan.epochs)],
+            callbacks=[EpochReporter(workspace.settings, project.name, run.key, plan.epochs)],
         ),
     )
     try:
@@ -187,11 +172,6 @@ def _with_input(plan: Plan, project: Project, snapshot: Snapshot) -> Plan:
     cells = snapshot.manifest.rows * len(snapshot.manifest.columns)
     needed = cells * BYTES_OF_CELL * project.train.most_workers
     return replace(plan, input="memory" if needed <= min(nodes, default=math.inf) * MEMORY_SHARE else "stream")
-
-
-def _shown_workers(project: Project) -> str:
-    least, most = project.train.least_workers, project.train.most_workers
-    return str(least) if least == most else f"{least} to {most}"
 
 
 def _worker_resources(project: Project) -> dict[str, float]:

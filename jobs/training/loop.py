@@ -22,6 +22,7 @@ from .data import Rows
 from .feed import Feed, MemoryFeed, Share
 from .optimizer import Optimizer
 from .parallel import gradients_stay, inner, is_sharded
+from .phases import PhaseTimer
 from .plan import Place, Plan, mix
 
 PREDICT_ROWS = 65_536  # rows predicted at once: bounds memory, and is large enough to cost nothing
@@ -69,6 +70,8 @@ class Training:
         self._inner = inner(module)
         self.optimizer = Optimizer(module.parameters(), plan, place.device)
         self.average = None if plan.ema is None else Average(self._inner, plan.ema)
+        self.timer = PhaseTimer(every=0)  # whoever wants times puts another one here
+        self.kept: dict[str, Any] = {}  # plain values of whoever watches, which go through checkpoints
         self.epoch = 0
         self.step = 0  # steps done in this epoch
         self.accumulate = plan.accumulate
@@ -92,13 +95,14 @@ class Training:
         generator = _generator(place.device)
         seed = mix(plan.seed, self.epoch)
         self.module.train()
-        for share in feed.shares(self.epoch, self.step):
+        for share in self.timer.steps(feed.shares(self.epoch, self.step)):
             # Dropout is the same after a resume, wherever that was.
             generator.manual_seed(mix(seed, self.step, place.rank + 1))
             loss = self._step(share)
-            self.optimizer.apply(done + self.step, due)
-            if self.average is not None:
-                self.average.follow()
+            with self.timer.phase("optimizer"):
+                self.optimizer.apply(done + self.step, due)
+                if self.average is not None:
+                    self.average.follow()
             self._pending.append((loss, share.of))
             self.step += 1
             if self.step % SETTLE_STEPS == 0:
@@ -166,6 +170,7 @@ class Training:
             "accumulate": self.accumulate,
             "losses": [self._total],
             "history": self.history,
+            "kept": dict(self.kept),
             "best_score": self.best_score,
             "best": self._best,
             "epochs_without_better": self._epochs_without_better,
@@ -190,6 +195,7 @@ class Training:
         self.epoch, self.step = state["epoch"], state["step"]
         self.accumulate = max(self.accumulate, state["accumulate"])
         self.history, self._pending = list(state["history"]), []
+        self.kept = dict(state["kept"])
         self.best_score, self._best = state["best_score"], dict(state["best"])
         self._epochs_without_better = state["epochs_without_better"]
         self._is_ended = state["is_ended"]
@@ -221,18 +227,21 @@ class Training:
         if self.accumulate == 1:
             with self._autocast(), gradients_stay(self.module, is_last=True):
                 loss = self._weighed(share.batch, share.rows, share.of)
-            self.optimizer.backward(loss)
+            with self.timer.phase("backward"):
+                self.optimizer.backward(loss)
             return loss.detach()
         total = torch.zeros((), device=self._place.device)
         for place, (batch, rows) in enumerate(_parts(share, self.accumulate)):
             with self._autocast(), gradients_stay(self.module, is_last=place == self.accumulate - 1):
                 loss = self._weighed(batch, rows, share.of)
-                self.optimizer.backward(loss)
+                with self.timer.phase("backward"):
+                    self.optimizer.backward(loss)
             total += loss.detach()
         return total
 
     def _weighed(self, batch: Batch, rows: int, of: int) -> Tensor:
-        loss = self._task.loss(self.module, batch)
+        with self.timer.phase("forward"):
+            loss = self._task.loss(self.module, batch)
         weight = rows * self._place.world / of
         return loss if weight == 1 else loss * weight
 

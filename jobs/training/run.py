@@ -88,6 +88,7 @@ def fingerprint(project: Project, plan: Plan, schema: Schema, snapshot: Snapshot
         **settings,
         "train.workers": project.train.model_dump(mode="json")["workers"],
         "train.gpu": project.train.gpu,
+        "train.deterministic": project.train.deterministic,
         "task.use": project.task.use,
         "task.kind": project.task.kind,
         **{f"data.{name}": value for name, value in data.items()},

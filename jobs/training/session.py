@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -53,6 +54,37 @@ class Alone:
         return False
 
 
+class Watcher(Protocol):
+    """Who looks on; what it finds is told among the metrics, and nothing of the training changes."""
+
+    def epoch_begins(self) -> None:
+        """Hear that the next steps are those of an epoch, or of the rest of one."""
+        ...
+
+    def epoch_ended(self, rows: int) -> Mapping[str, float]:
+        """What was seen of an epoch of so many rows over all ranks."""
+        ...
+
+    def checkpoint(self) -> AbstractContextManager[None]:
+        """Within, a checkpoint holds the training up."""
+        ...
+
+
+class Nobody:
+    """Nobody looks on."""
+
+    def epoch_begins(self) -> None:
+        """Hear nothing."""
+
+    def epoch_ended(self, rows: int) -> Mapping[str, float]:  # noqa: ARG002
+        """See nothing."""
+        return {}
+
+    def checkpoint(self) -> AbstractContextManager[None]:
+        """Time nothing."""
+        return nullcontext()
+
+
 @dataclass
 class Session:
     """Trains to the end on one rank; every rank has its own."""
@@ -63,6 +95,7 @@ class Session:
     rule: CheckpointConfig
     outside: Outside
     say: Callable[[str], None] = lambda _: None
+    watcher: Watcher = Nobody()
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -79,7 +112,9 @@ class Session:
         while not training.has_ended:
             self._looked_s, self._looked_step = self.clock(), self._steps
             self._look_step = self._steps + FIRST_LOOK_STEP
+            self.watcher.epoch_begins()
             metrics = {"train_loss": training.run_epoch(feed, self._after_step)}
+            metrics |= self.watcher.epoch_ended(feed.count)
             if held_out is not None:
                 metrics |= {f"validation_{name}": value for name, value in training.evaluate(held_out).items()}
             self._end_epoch(metrics)
@@ -134,7 +169,8 @@ class Session:
             self._save(wait=self._is_going_away)
 
     def _save(self, *, is_last: bool = False, wait: bool = False) -> None:
-        self.saver.save(self.training, is_last=is_last, wait=wait)
+        with self.watcher.checkpoint():
+            self.saver.save(self.training, is_last=is_last, wait=wait)
         self._saved_s = self.clock()
 
     def _agree(self, *values: float) -> list[Any]:

@@ -22,6 +22,7 @@ from ...platform.project import Project
 from ..report import say
 from .checkpoint import Checkpoints
 from .data import Rows, encode_rows, forget_tables, part_tables
+from .determinism import set_determinism
 from .feed import Feed, MemoryFeed
 from .loop import OutOfMemory, Place, Plan, Training, TrainingDiverged, build_module
 from .parallel import prepare_module
@@ -30,6 +31,7 @@ from .saving import STATE_FILE, Saver
 from .session import Session
 from .stream import PartReader, StreamFeed
 from .suspects import suspects
+from .witness import COUNTED_ROWS, Witness
 
 NICENESS = 15  # what Ray gives its workers by default: a training gives way to answers on the same node
 SAMPLE_ROWS = 2
@@ -68,8 +70,8 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     context = ray.train.get_context()
     place = Place(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     tell = say if place.rank == 0 else lambda _: None
-    # Deterministic kernels: a run that loses a worker, or is repeated, ends with the same numbers.
-    torch.use_deterministic_algorithms(place.device.type == "cpu")
+    # A run that loses a worker, or is repeated, ends with the same numbers.
+    set_determinism(project.train.deterministic, place.device)
     torch.set_float32_matmul_precision("high" if plan.tf32 else "highest")
 
     task, schema = find_task(project.task.use, Path.cwd()), Schema.from_dict(config["schema"])
@@ -82,7 +84,11 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     training = Training(task, module, plan, place, tell)
     # Evaluating a sharded module takes all ranks; else it is rank 0's.
     judges = place.rank == 0 or plan.strategy == "fsdp"
-    session = Session(training, place, saver, project.train.checkpoint, RayTrain(tell, config["began_s"]), tell)
+    outside = RayTrain(tell, config["began_s"])
+    witness = Witness(task, project, training, place, sample.slice(0, COUNTED_ROWS))
+    if project.train.profile:
+        witness.profile_to(store, f"runs/{run.key}/profile")
+    session = Session(training, place, saver, project.train.checkpoint, outside, tell, witness)
     try:
         session.run(feed, held_out if judges else None)
     except Unavailable:
@@ -98,6 +104,8 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
         raise run.fail(error) from None
     except RayloopError as error:
         raise run.fail(error) from None
+    finally:
+        witness.end()
     return {}
 
 

@@ -2,7 +2,8 @@
 
 from .bundle import bundle_code, unpack_code
 from .checks import check_table
-from .code import code_state
+from .code import checked_out, code_state
+from .integrity import FileFault, check_objects
 from .snapshot import Manifest, Snapshot, SnapshotFile, create_snapshot, open_snapshot
 from .source import parquet_paths, read_source_files
 from .split import PARTS, assign_parts
@@ -10,13 +11,16 @@ from .store import Store
 
 __all__ = [
     "PARTS",
+    "FileFault",
     "Manifest",
     "Snapshot",
     "SnapshotFile",
     "Store",
     "assign_parts",
     "bundle_code",
+    "check_objects",
     "check_table",
+    "checked_out",
     "code_state",
     "create_snapshot",
     "open_snapshot",

@@ -105,6 +105,12 @@ class TrainConfig(Section):
     queue_minutes: Annotated[float, Field(ge=0)] | None = None
     """How long to wait for workers' resources, also for ones that the cluster has not yet; default: 10 minutes for
     busy ones, and not at all for ones that it has not."""
+    deterministic: Literal["auto"] | bool = "auto"
+    """Equal runs give equal bits: `auto` on CPU, true on GPUs too, where it costs speed; see docs/reproduction.md."""
+    profile: bool = False
+    """True keeps torch's profile of some early steps beside the run, as TensorBoard and Perfetto read it."""
+    export: tuple[Literal["onnx"], ...] = ()
+    """`[onnx]` puts the model as ONNX into the artifact too, after it answered real rows alike; needs rayloop[onnx]."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> TrainConfig:

@@ -1,6 +1,7 @@
 """MLflow as rayloop uses it: runs with their metrics, registered versions, and the champion alias."""
 
+from .environment import compare_locks, environment_lock
 from .registry import ModelVersion, Registry
-from .tracker import Tracker, environment_lock
+from .tracker import Tracker
 
-__all__ = ["ModelVersion", "Registry", "Tracker", "environment_lock"]
+__all__ = ["ModelVersion", "Registry", "Tracker", "compare_locks", "environment_lock"]

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlparse
 
-import httpx
 import mlflow.entities.model_registry
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from ..errors import NotFound, Unavailable
+from ..errors import NotFound
 from ..model.flavor import DATA_FOLDER
 from ..settings import Settings
 from ..state import Ledger
+from .server import require_answer
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -36,7 +36,7 @@ class Registry:
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of each table that it makes
-        _require_answer(settings.tracking_uri)
+        require_answer(settings.tracking_uri)
         self._client = MlflowClient(settings.tracking_uri, registry_uri=settings.tracking_uri)
         self._ledger = ledger
 
@@ -128,16 +128,6 @@ class Registry:
         """Set tags of a version."""
         for name, value in tags.items():
             self._client.set_model_version_tag(model, str(version), name, value)
-
-
-def _require_answer(tracking_uri: str) -> None:
-    """Raise Unavailable where no MLflow server answers; its client would try again for minutes."""
-    if not tracking_uri.startswith(("http://", "https://")):
-        return
-    try:
-        httpx.get(f"{tracking_uri.rstrip('/')}/health", timeout=10)
-    except httpx.HTTPError:
-        raise Unavailable(f"no MLflow server answers at {tracking_uri}: `rayloop up` starts one here") from None
 
 
 def _version(item: mlflow.entities.model_registry.ModelVersion) -> ModelVersion:

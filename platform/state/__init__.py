@@ -1,4 +1,4 @@
-"""Desired state and history in SQL: endpoints, deployments, pipeline runs, triggers, verdicts, tokens, the ledger."""
+"""State and history in SQL: endpoints, pipeline runs, triggers, verdicts, tokens, the ledger; and records of runs."""
 
 from .database import Database, database_exists
 from .endpoints import Deployment, Endpoints
@@ -7,6 +7,7 @@ from .ledger import Entry, Ledger, acting_as, current_actor
 from .pipelines import PipelineRun, Pipelines, Step
 from .projects import Projects, SnapshotRecord
 from .replicas import Replica, Replicas
+from .runs import Run, Runs
 from .tokens import ROLES, Token, Tokens
 from .verdicts import DriftRecord, Verdicts
 
@@ -25,6 +26,8 @@ __all__ = [
     "Projects",
     "Replica",
     "Replicas",
+    "Run",
+    "Runs",
     "SnapshotRecord",
     "Step",
     "Token",
