@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from rayloop.jobs.training.phases import PhaseTimer, all_reduce_s
 
 
@@ -81,16 +83,27 @@ def test_gradients_are_averaged_in_data_parallelism_alone() -> None:
     assert all_reduce_s(torch.nn.Linear(1, 1)) is None
 
 
+ONE_RANK = """
+import os, sys
+import torch
+import torch.distributed as dist
+from rayloop.jobs.training.phases import all_reduce_s
+
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/group", rank=0, world_size=1)
+module = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(64, 64))
+module._set_ddp_runtime_logging_sample_rate(1)
+before = all_reduce_s(module)  # no step yet
+for _ in range(3):
+    module(torch.randn(8, 64)).sum().backward()
+print(before, all_reduce_s(module), flush=True)
+os._exit(0)  # to take the group and the module apart can wait for torch's own threads for ever
+"""
+
+
 def test_what_data_parallelism_measures_of_itself_is_read(tmp_path: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
-    try:
-        module = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(64, 64))
-        module._set_ddp_runtime_logging_sample_rate(1)
-        assert all_reduce_s(module) is None  # no step yet
-        for _ in range(3):
-            module(torch.randn(8, 64)).sum().backward()
-        found = all_reduce_s(module)
-    finally:
-        dist.destroy_process_group()
-    assert found is not None
-    assert 0 < found < 1
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, "-c", ONE_RANK, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    before, after = done.stdout.split()
+    assert before == "None"
+    assert 0 < float(after) < 1
