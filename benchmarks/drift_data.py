@@ -24,15 +24,14 @@ def frames(rows: int, columns: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(reference), pd.DataFrame(current)
 
 
-def write(path: Path, rows: int, columns: int, group_rows: int = PIECE_ROWS) -> Path:
+def write(path: Path, rows: int, columns: int, group_rows: int = PIECE_ROWS, compression: str = "snappy") -> Path:
     """Write float32 columns, row group by row group; a file of the same shape is taken as it is."""
     if path.exists():
         return path
     generator = np.random.default_rng(SEED)
     schema = pa.schema([(f"c{place}", pa.float32()) for place in range(columns)])
     part = path.with_suffix(".part")
-    # Dictionaries of floats that hardly repeat would only be tried and thrown away.
-    with pq.ParquetWriter(part, schema, compression="snappy", use_dictionary=False) as writer:
+    with pq.ParquetWriter(part, schema, compression=compression) as writer:
         for start in range(0, rows, group_rows):
             num = min(group_rows, rows - start)
             writer.write_table(pa.table({name: _normal(generator, num) for name in schema.names}), row_group_size=num)

@@ -106,6 +106,7 @@ def _as_planned(project: Project, plan: Mapping[str, Any], run: Run, witness: Ma
     """The project with the settings of the plan, which a search or a champion may have chosen."""
     names = set(type(project.train).model_fields) & plan.keys()
     chosen = {name: plan[name] for name in names}
+    chosen["class_weights"] = "balanced" if plan.get("weights_by_class") else "none"
     if "rayloop.world" in run.tags:  # an elastic run had others before, and can't be had again
         chosen["workers"] = int(run.tags["rayloop.world"])
     if parts := _parts(witness):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -80,6 +81,8 @@ class Training:
         self._best: dict[str, Tensor] = {}
         self._epochs_without_better = 0
         self._is_ended = False
+        weights = plan.weights_by_class
+        self._by_class_K = torch.tensor(weights, device=place.device) if weights else None
         self._total = 0.0  # of this rank's losses in this epoch, each times the rows of its batch
         self._pending: list[tuple[Tensor, int]] = []
 
@@ -240,6 +243,8 @@ class Training:
         return total
 
     def _weighed(self, batch: Batch, rows: int, of: int) -> Tensor:
+        if self._by_class_K is not None:
+            batch = replace(batch, weight=self._by_class_K[batch.target])
         with self.timer.phase("forward"):
             loss = self._task.loss(self.module, batch)
         weight = rows * self._place.world / of

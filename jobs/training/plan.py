@@ -55,6 +55,8 @@ class Plan:
     min_delta: float = 0.0
     input: str = "memory"
     shuffle_rows: int = 262_144
+    weights_by_class: tuple[float, ...] = ()
+    """What a row of each class counts in the loss; empty where all count alike."""
 
     @classmethod
     def of(cls, project: Project, overrides: Mapping[str, Any] | None = None) -> Plan:

@@ -273,6 +273,9 @@ class Project(Section):
             if metric is not None and metric not in known:
                 rule = f"{metric!r} is not a metric of {self.task.kind}: {', '.join(known)}"
                 raise BrokenRule(rule, "validate", *path)
+        if self.train.class_weights != "none" and self.task.kind != "classification":
+            rule = f"{self.train.class_weights!r} needs classes, but task.kind is {self.task.kind}"
+            raise BrokenRule(rule, "train", "class_weights")
         if self.validate_.metric == "coverage":
             raise BrokenRule("'coverage' ranks nothing: more of it is not better; use pinball", "validate", "metric")
         self.search.check_beside(known, gpu=self.train.gpu)

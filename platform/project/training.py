@@ -93,6 +93,8 @@ class TrainConfig(Section):
     """True computes activations twice to hold fewer; the module must offer it, see docs/training.md."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of a moving average of the weights, such as 0.999; the average is validated and kept."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` lets each class count alike in the loss, however many rows it has; for classification."""
     early_stopping: EarlyStoppingConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
     input: Literal["auto", "memory", "stream"] = "auto"

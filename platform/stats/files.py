@@ -23,8 +23,8 @@ from .profiles import Profile
 from .scan import TableTally
 from .widening import widened
 
-PORTION_BYTES = 32 * 1024 * 1024
-"""Decoded bytes that one thread reads at a time."""
+PORTION_BYTES = 8 * 1024 * 1024
+"""Decoded bytes that one thread reads at a time: they are counted while they are in its cache."""
 
 
 SAMPLE_GROUPS = 32

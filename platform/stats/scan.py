@@ -68,7 +68,9 @@ class TableTally:
         except IndexError:
             tally = make_tally(binning, self._xp)
         try:
-            for piece in pieces(column, self._batch_rows):
+            # Floats are counted where they lie; others are converted first, in pieces that stay in the cache.
+            is_plain = pa.types.is_float32(column.type) or pa.types.is_float64(column.type)
+            for piece in pieces(column, PART_ROWS if is_plain else self._batch_rows):
                 tally.add(piece)
         except InvalidInput as error:
             raise InvalidInput(f"column {name!r}: {error}") from None

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 import torch
 from rayloop.jobs.training.admission import lacking, wait_for_resources
-from rayloop.jobs.training.loop import OutOfMemory, Plan, TrainingDiverged
+from rayloop.jobs.training.fit import with_class_weights
+from rayloop.jobs.training.loop import OutOfMemory, Place, Plan, Training, TrainingDiverged, build_module
 from rayloop.jobs.training.optimizer import PLATEAU_EPOCHS, rate_factor
 from rayloop.jobs.training.parallel import _buffers_change, prepare_module
 from rayloop.jobs.training.run import Run, code_digest, fingerprint, raise_failure
@@ -90,6 +91,23 @@ def test_the_average_of_the_weights_is_what_is_validated_and_kept(make_toy: Any)
     assert_equal(weights(training), live)  # they were only lent
     for name, tensor in training.best_weights().items():
         assert torch.allclose(tensor, wanted[name].to(tensor.dtype), atol=1e-6), name
+
+
+def test_balanced_classes_count_alike(make_toy: Any) -> None:
+    toy = make_toy.make(120)
+    target = toy.rows.target
+    batch = toy.rows.slice(0, 120)
+    project = toy.project.model_copy(
+        update={"train": toy.project.train.model_copy(update={"class_weights": "balanced"})}
+    )
+    plan = with_class_weights(Plan.of(project), project, toy.schema, toy.table)
+    counts = torch.bincount(target).float()
+    assert torch.allclose(torch.tensor(plan.weights_by_class) * counts, torch.full((2,), 60.0))
+    training = Training(TASK, build_module(TASK, toy.schema, plan), plan, Place())
+    by_row = torch.nn.functional.cross_entropy(training.module(batch.inputs), target, reduction="none")
+    wanted = (by_row * torch.tensor(plan.weights_by_class)[target]).mean()
+    assert torch.allclose(training._weighed(batch, 120, 120), wanted)
+    assert with_class_weights(Plan.of(toy.project), toy.project, toy.schema, toy.table).weights_by_class == ()
 
 
 def test_the_patience_ends_a_training(make_toy: Any) -> None:

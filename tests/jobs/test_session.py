@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_gives_way_and_no_weight_changes(trainer: Trainer, 
 
 def test_another_number_of_ranks_goes_on_with_the_same_rows(trainer: Trainer, tmp_path: Path) -> None:
     """Without dropout, whose draws are each rank's own, only rounding differs."""
-    plan = {"params": {"hidden": [16, 8]}}
+    plan = {"params": {"hidden": [16, 8], "dropout": 0.0}}
     one, two = tmp_path / "one", tmp_path / "two"
     trainer.finish(one, plan=plan)
     fault = {"rank": 0, "kind": "step", "at": 6}
@@ -143,7 +143,7 @@ def test_fsdp_gives_what_ddp_gives(trainer: Trainer, tmp_path: Path, plan: dict[
 def test_a_parted_checkpoint_loads_on_another_number_of_ranks(
     trainer: Trainer, tmp_path: Path, before: int, after: int
 ) -> None:
-    plan = {"strategy": "fsdp", "params": {"hidden": [16, 8]}, "ema": 0.9}
+    plan = {"strategy": "fsdp", "params": {"hidden": [16, 8], "dropout": 0.0}, "ema": 0.9}
     calm, moved = tmp_path / "calm", tmp_path / "moved"
     trainer.finish(calm, 2, plan=plan)
     fault = {"rank": 0, "kind": "step", "at": 14}

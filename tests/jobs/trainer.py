@@ -96,7 +96,10 @@ def main(folder: Path, rank: int, world: int, options: Mapping[str, Any]) -> Non
         history = [{name: float(value) for name, value in line.items()} for line in training.history]
         (folder / "result.json").write_text(json.dumps({"sha256": digest(state), "history": history}))
     if world > 1:
-        dist.destroy_process_group()
+        # Without destructors: DDP's joins gloo's thread with the interpreter's lock, which that thread may wait for.
+        dist.barrier()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def fork(folder: Path, rank: int, world: int, options: Mapping[str, Any]) -> int:

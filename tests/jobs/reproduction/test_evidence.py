@@ -59,6 +59,13 @@ def test_the_settings_are_those_of_the_plan(trained: Workspace) -> None:
     assert require_data(trained, evidence).endswith("120 rows in 2 file(s), each with its SHA-256")
 
 
+@pytest.mark.parametrize(("weights", "chosen"), [([], "none"), ([0.5, 2.0], "balanced")])
+def test_classes_count_as_they_did(trained: Workspace, weights: list[float], chosen: str) -> None:
+    plan = json.loads(trained.runs.text("toy-train-1", "plan.json")) | {"weights_by_class": weights}
+    trained.runs.write_text("toy-train-1", "plan.json", json.dumps(plan))
+    assert find_evidence(trained, "toy", 1).project.train.class_weights == chosen
+
+
 def test_one_changed_cell_is_named_by_its_file(trained: Workspace) -> None:
     evidence = find_evidence(trained, "toy", 1)
     first, second = evidence.manifest.files
