@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -159,12 +159,3 @@ def categorical_binning(column: pa.Array | pa.ChunkedArray, max_categories: int 
     pairs = zip(tally.field("counts").to_pylist(), tally.field("values").to_pylist(), strict=True)
     top = heapq.nsmallest(max_categories, pairs, key=lambda pair: (-pair[0], pair[1]))
     return Binning("string", categories=tuple(category for _, category in top), is_discrete=True)
-
-
-def binnings_of(tallies: Mapping[str, Mapping[str, int]]) -> dict[str, Binning]:
-    """Make binnings of categories whose rows were counted elsewhere."""
-    kept = {}
-    for name, counts in tallies.items():
-        top = heapq.nsmallest(MAX_CATEGORIES, counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        kept[name] = Binning("string", categories=tuple(text for text, _ in top), is_discrete=True)
-    return kept

@@ -17,8 +17,10 @@ MIN_VALUES = 256
 """A smaller sample says too little of where its tails end."""
 SAMPLE = 16_384
 """Values that are looked at: shares to a hundredth are enough here, and it takes 2 ms."""
-MAX_MORE = 128
+MAX_MORE = 192
 """Edges that are added at most; with MAX_BINS there are fewer than twice as many."""
+MAX_MORE_QUANTILES = 128
+"""The same beside quantile bins, which lie near what there is."""
 WINDOW_SHARE = 0.02
 """Share of a window that may fall into one bin while the reference has nearly nothing there."""
 TOLERANCE = 0.001
@@ -49,7 +51,7 @@ def refined(binning: Binning, values_N: NDArray[Any]) -> Binning:
         more = [high for _, high in gaps]
         more += _middles(gaps, sorted_N, spread, MAX_MORE - len(more))
     else:
-        more = _middles(list(zip(binning.edges, binning.edges[1:], strict=False)), sorted_N, spread, MAX_MORE)
+        more = _middles(list(zip(binning.edges, binning.edges[1:], strict=False)), sorted_N, spread, MAX_MORE_QUANTILES)
     return replace(binning, edges=tuple(sorted({*binning.edges, *more})))
 
 

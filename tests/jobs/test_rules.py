@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rayloop.jobs.training.checkpoint import Checkpoints
-from rayloop.jobs.training.loop import Place, Plan
+from rayloop.jobs.training.loop import Place, Plan, Training
 from rayloop.jobs.training.saving import Saver
 from rayloop.jobs.training.session import FIRST_LOOK_STEP, Alone, Session
 from rayloop.platform.data import Store
@@ -41,11 +41,18 @@ class Clock:
         return self.now_s
 
 
+class Prompt(Saver):
+    """Has written before the next step, however slow the disk is: what is saved then hangs on the rules alone."""
+
+    def save(self, training: Training, *, is_last: bool = False, wait: bool = False) -> None:
+        super().save(training, is_last=is_last, wait=True)
+
+
 def run(toy: Any, folder: Path, rule: Mapping[str, Any], cluster: Cluster, step_s: float) -> list[str]:
     """Train; the names of all checkpoints."""
     place, plan = Place(), Plan.of(toy.project)
     checkpoints = Checkpoints(Store(str(folder)), "checkpoints", keep=100)
-    saver = Saver(checkpoints, place, plan.strategy)
+    saver = Prompt(checkpoints, place, plan.strategy)
     Session(toy.training(plan), place, saver, CheckpointConfig(**rule), cluster, clock=Clock(step_s)).run(
         toy.rows, toy.rows
     )

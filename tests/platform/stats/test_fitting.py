@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rayloop.platform.errors import InvalidInput
 from rayloop.platform.stats import Binning, fit_binning, fit_binnings, profile, profile_table
 from rayloop.platform.stats.binning import MAX_BINS
-from rayloop.platform.stats.fitting import SAMPLE_ROWS, binnings_of, categorical_binning, numeric_binning
+from rayloop.platform.stats.fitting import SAMPLE_ROWS, categorical_binning, numeric_binning
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True, width=64)
 
@@ -98,7 +98,7 @@ def test_categories_by_count_then_name() -> None:
     column = pa.chunked_array([["b", "a", None], ["c", "c", "b", "a"]])
     assert categorical_binning(column).categories == ("a", "b", "c")
     assert categorical_binning(pa.array(["z", "y", "z", "x"]), max_categories=2).categories == ("z", "x")
-    assert binnings_of({"s": {"b": 2, "a": 2, "c": 3}})["s"].categories == ("c", "a", "b")
+    assert categorical_binning(pa.array(["b", "a", "c", "c", "b", "a", "c"])).categories == ("c", "a", "b")
 
 
 def test_fit_takes_what_has_bins() -> None:
