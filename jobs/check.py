@@ -22,7 +22,7 @@ BATCH_ROWS = 32
 @click.option("--task", is_flag=True, help="run some of the source's rows through every method of the task, too")
 def check(schema: bool, task: bool) -> None:
     """Validate the project file, and its source's columns, target and types."""
-    from ..platform.data import check_table, read_source_files
+    from ..platform.data import check_file, read_source_files
     from ..platform.project import find_project, json_schema, load_project
 
     if schema:
@@ -33,8 +33,8 @@ def check(schema: bool, task: bool) -> None:
     files = []
     rows = 0
     for file in read_source_files(project.data.source):
-        check_table(file.table, project, file.name)
-        rows += file.table.num_rows
+        check_file(file, project)
+        rows += file.rows
         files += [file] if task else []
     click.echo(f"{path.name} is sound: {rows} rows, target {project.data.target!r}, {project.task.kind}")
     if task:
@@ -48,8 +48,6 @@ def check_task_of(project: Project, files: Sequence[SourceFile], folder: Path) -
     Returns what was found, in lines. Raises InvalidInput for rows that can't be learnt from or judged by, and
     BrokenContract for the first fault of the task.
     """
-    import hashlib
-
     import pyarrow as pa
 
     from ..platform.data import PARTS, assign_parts
@@ -60,7 +58,7 @@ def check_task_of(project: Project, files: Sequence[SourceFile], folder: Path) -
 
     task = find_task(project.task.use, folder)
     table = pa.concat_tables([file.table.replace_schema_metadata(None) for file in files])
-    keys = [(hashlib.sha256(file.content).hexdigest(), file.table.num_rows) for file in files]
+    keys = [(file.hashed()[0], file.rows) for file in files]
     places = assign_parts(table, project.data, keys)
     parts = {part: framed(table.filter(pa.array(places == place)), project) for place, part in enumerate(PARTS)}
     schema = fit_schema(parts["train"], project)

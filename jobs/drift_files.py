@@ -27,13 +27,13 @@ from ..platform.stats import (
     compare,
     count_portions,
     fit_binnings,
+    fit_files,
     multivariate_drift,
     profile_table,
     read_profile,
     widened,
 )
 from ..platform.stats.evidently import SMALL_REFERENCE
-from ..platform.stats.files import fit_files
 from ..platform.stats.fitting import SAMPLE_ROWS
 from ..platform.traffic.captured import Window
 from ..platform.workspace import Workspace
@@ -135,7 +135,7 @@ def _reference(request: DriftRequest, count: Count) -> Profile:
             files.sample(request.columns or files.schema.names), request.columns or None, exact=True
         )
     else:
-        binnings = fit_files(files, request.columns or None)
+        binnings = fit_files(files, columns=request.columns or None)
     if not binnings:
         raise InvalidInput(f"{request.reference} has no column that can be profiled")
     return widened(count(files, Selection(tuple(binnings)), binnings))

@@ -1,7 +1,7 @@
 """Tables as data: the store, immutable snapshots, their split, and the bundle of a project's code."""
 
 from .bundle import bundle_code, unpack_code
-from .checks import check_table
+from .checks import check_file, check_table
 from .code import checked_out, code_state
 from .integrity import FileFault, check_objects
 from .snapshot import Manifest, Snapshot, SnapshotFile, create_snapshot, open_snapshot
@@ -18,6 +18,7 @@ __all__ = [
     "Store",
     "assign_parts",
     "bundle_code",
+    "check_file",
     "check_objects",
     "check_table",
     "checked_out",

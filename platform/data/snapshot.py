@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from ..errors import InvalidInput
 from ..project import Project
-from ..stats import Profile, profile, read_profile, write_profile
-from .checks import check_table
+from ..stats import ParquetFiles, Profile, profile_in_order, read_profile, write_profile
+from .checks import check_file
 from .source import SourceFile
 from .store import Store
 
@@ -115,35 +116,56 @@ def create_snapshot(
 ) -> Snapshot:
     """Check every file, then store objects, profile and manifest, in that order; the same content is stored once.
 
-    Raises InvalidInput, before anything is stored, where a file breaks a rule of the project, or where `accept`
-    raises it of what is new.
+    No file is held whole. Each is read to be checked and hashed, and once more to be stored, rather than stored at
+    once and removed where it breaks a rule: a source that was taken in before, as in most runs of a pipeline, then
+    writes nothing. Raises InvalidInput, before anything is stored, where a file breaks a rule of the project, or where
+    `accept` raises it of what is new.
     """
     kept: list[tuple[SnapshotFile, SourceFile]] = []
     seen: set[str] = set()
     schema: pa.Schema | None = None
     for file in files:
-        check_table(file.table, project, file.name)
+        digest, size = file.hashed()  # first: what is changed after it is not what will be stored
+        check_file(file, project)
         schema = _same_schema(schema, file)
-        digest = hashlib.sha256(file.content).hexdigest()
         if digest not in seen:  # a file copied twice would count its rows twice
             seen.add(digest)
-            name = file.name.rpartition("/")[2]
-            kept.append((SnapshotFile(digest, file.table.num_rows, len(file.content), name), file))
+            kept.append((SnapshotFile(digest, file.rows, size, file.name.rpartition("/")[2]), file))
     assert schema is not None
     manifest = Manifest(tuple(entry for entry, _ in kept), tuple((field.name, str(field.type)) for field in schema))
     folder = f"snapshots/{manifest.digest}"
     if store.exists(f"{folder}/manifest.json"):
         return Snapshot(store, manifest)
-    table = pa.concat_tables([file.table.replace_schema_metadata(None) for _, file in kept])
-    found = profile(table)
+    found = _profile([file for _, file in kept])
     if accept is not None:
-        accept(found, table.schema)
+        accept(found, schema)
     for entry, file in kept:
         if not store.exists(entry.object_name):
-            store.write(entry.object_name, file.content)
+            store.write_chunks(entry.object_name, _unchanged(file, entry.sha256))
     store.write(f"{folder}/profile.parquet", write_profile(found))
     store.write(f"{folder}/manifest.json", manifest.to_json())
     return Snapshot(store, manifest)
+
+
+def _unchanged(file: SourceFile, sha256: str) -> Iterator[bytes]:
+    """The file's bytes. Raises InvalidInput at their end where they are not those that were checked."""
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != sha256:
+        raise InvalidInput(f"{file.name} was changed while it was read: add it again")
+
+
+def _profile(files: Sequence[SourceFile]) -> Profile:
+    """Statistics of all rows, in memory that no number of rows changes."""
+    filesystems: list[fs.FileSystem] = []
+    for file in files:  # more than one where CSV files became temporary ones
+        if not any(known.equals(file.filesystem) for known in filesystems):
+            filesystems.append(file.filesystem)
+    return profile_in_order(
+        *(ParquetFiles(known, [f.path for f in files if known.equals(f.filesystem)]) for known in filesystems)
+    )
 
 
 def open_snapshot(store: Store, digest: str) -> Snapshot:
@@ -155,7 +177,7 @@ def open_snapshot(store: Store, digest: str) -> Snapshot:
 
 
 def _same_schema(known: pa.Schema | None, file: SourceFile) -> pa.Schema:
-    found = file.table.schema.remove_metadata()
+    found = file.schema.remove_metadata()
     if known is None or found.equals(known):
         return found
     for field in known:

@@ -1,11 +1,17 @@
-"""Reads a project's source, Parquet or CSV, into Parquet bytes; it knows nothing of targets and features."""
+"""Reads a project's source, Parquet or CSV, as Parquet and in pieces; it knows nothing of targets and features."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+import hashlib
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as csv
@@ -15,19 +21,53 @@ from pyarrow import fs
 from ..errors import InvalidInput, NotFound
 
 SUFFIXES = (".parquet", ".csv")
+CHUNK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class SourceFile:
-    """One file of a source, as Parquet: the bytes of a Parquet file stay as they are."""
+    """One file of a source as Parquet on a file system, read in pieces; a Parquet file is left as it is.
+
+    What reads it raises InvalidInput where its bytes are no Parquet.
+    """
 
     name: str
-    content: bytes
-    table: pa.Table
+    filesystem: fs.FileSystem
+    path: str
+    rows: int
+    schema: pa.Schema
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its bytes, in order."""
+        try:
+            with self.filesystem.open_input_stream(self.path) as stream:
+                while chunk := stream.read(CHUNK_BYTES):
+                    yield chunk
+        except OSError as error:
+            raise InvalidInput(f"cannot read {self.name}: {error}") from None
+
+    def hashed(self) -> tuple[str, int]:
+        """The SHA-256 of its bytes, and how many they are."""
+        digest, size = hashlib.sha256(), 0
+        for chunk in self.chunks():
+            digest.update(chunk)
+            size += len(chunk)
+        return digest.hexdigest(), size
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Its rows, in order, in memory that neither rows nor row groups change."""
+        with _named(self.name), self.filesystem.open_input_file(self.path) as opened:
+            yield from batches(opened, is_local=isinstance(self.filesystem, fs.LocalFileSystem))
+
+    @property
+    def table(self) -> pa.Table:
+        """All of its rows at once."""
+        with _named(self.name), self.filesystem.open_input_file(self.path) as opened:
+            return pq.ParquetFile(opened).read()
 
 
 def read_source_files(source: str) -> Iterator[SourceFile]:
-    """Every file of a source, in order of name.
+    """Every file of a source, in order of name, ready to be read.
 
     Raises NotFound where there is none, InvalidInput where one can't be read; each names the file.
     """
@@ -35,12 +75,29 @@ def read_source_files(source: str) -> Iterator[SourceFile]:
     for path in paths:
         try:
             if isinstance(filesystem, fs.LocalFileSystem):  # whose own reasons are shorter
-                content = Path(path).read_bytes()
+                Path(path).open("rb").close()
             else:
-                content = filesystem.open_input_stream(path).read()
+                filesystem.open_input_file(path).close()
         except OSError as error:
             raise InvalidInput(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
-        yield _parse(path, content)
+        if path.endswith(".csv"):
+            yield _from_csv(path, filesystem)
+        elif path.endswith(".parquet"):
+            yield _parquet(path, filesystem, path)
+        else:
+            raise InvalidInput(f"cannot read {path}: a source file must end in .parquet or .csv")
+
+
+def batches(
+    opened: Any, *, is_local: bool, groups: Sequence[int] | None = None, **how: Any
+) -> Iterator[pa.RecordBatch]:
+    """Rows of an open Parquet file, some at a time; `how` goes to pyarrow's `iter_batches`.
+
+    A local file is read through a small buffer for each column, so that a row group of any size takes no more memory;
+    behind a network that would be a request for each buffer, and a row group's columns are fetched together.
+    """
+    file = pq.ParquetFile(opened, pre_buffer=not is_local, buffer_size=CHUNK_BYTES if is_local else 0)
+    yield from file.iter_batches(row_groups=groups, **how)
 
 
 def parquet_paths(source: str) -> tuple[fs.FileSystem, list[str]]:
@@ -91,20 +148,36 @@ def _local_files(source: Path, suffixes: tuple[str, ...]) -> list[Path]:
     raise NotFound(f"no such file: {source}")
 
 
-def _parse(name: str, content: bytes) -> SourceFile:
-    if name.endswith(".parquet"):
-        try:
-            return SourceFile(name, content, pq.read_table(pa.BufferReader(content)))
-        except (pa.ArrowException, OSError):
-            raise InvalidInput(f"cannot read {name}: it is not a Parquet file") from None
-    if not name.endswith(".csv"):
-        raise InvalidInput(f"cannot read {name}: a source file must end in .parquet or .csv")
+def _parquet(name: str, filesystem: fs.FileSystem, path: str) -> SourceFile:
+    with _named(name), filesystem.open_input_file(path) as opened:
+        file = pq.ParquetFile(opened)
+        return SourceFile(name, filesystem, path, file.metadata.num_rows, file.schema_arrow)
+
+
+def _from_csv(name: str, filesystem: fs.FileSystem) -> SourceFile:
+    """The same rows as Parquet, in a temporary file that goes when nobody holds it any more."""
     try:
         # An empty text is a gap, as it is for a number; "" in quotes is a text.
         options = csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
-        table = csv.read_csv(pa.BufferReader(content), convert_options=options)
+        with filesystem.open_input_stream(name) as stream:
+            table = csv.read_csv(stream, convert_options=options)
     except pa.ArrowException as error:
         raise InvalidInput(f"cannot read {name}: {str(error).splitlines()[0]}") from None
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return SourceFile(name, sink.getvalue().to_pybytes(), table)
+    handle, path = tempfile.mkstemp(prefix="rayloop-", suffix=".parquet")
+    os.close(handle)
+    try:
+        pq.write_table(table, path, compression="zstd")
+        made = _parquet(name, fs.LocalFileSystem(), path)
+    except BaseException:
+        Path(path).unlink()
+        raise
+    weakref.finalize(made, os.unlink, path)
+    return made
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError):
+        raise InvalidInput(f"cannot read {name}: it is not a Parquet file") from None

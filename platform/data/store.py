@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pyarrow import fs
 
 from ..errors import InvalidInput, NotFound, Unavailable
+
+CHUNK_BYTES = 1 << 20
+MOST_COPIED_BYTES = 5 << 30
+"""S3 copies no larger object by itself."""
 
 
 class Store:
@@ -55,24 +61,53 @@ class Store:
 
     def write(self, name: str, content: bytes) -> None:
         """Write one file; readers see all of it or nothing."""
+        if self.is_local:
+            self.write_chunks(name, [content])
+            return
         path = self.path(name)
         try:
             self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-            if not self.is_local:  # an object store shows a file when its upload is complete
-                with self.filesystem.open_output_stream(path) as stream:
-                    stream.write(content)
-                return
-            temporary = Path(f"{path}.{uuid.uuid4().hex[:8]}.tmp")
-            try:
-                with temporary.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with self.filesystem.open_output_stream(path) as stream:  # shown when its upload is complete
+                stream.write(content)
         except OSError as error:
             raise Unavailable(f"cannot write {self.uri(name)}: {error.strerror or error}") from None
+
+    def write_chunks(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Write one file piece by piece; readers see all of it or nothing, and nothing where `chunks` raises."""
+        path = self.path(name)
+        temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+            if self.is_local:
+                _write_local(Path(temporary), Path(path), chunks)
+            else:
+                self._upload(temporary, path, chunks)
+        except OSError as error:
+            raise Unavailable(f"cannot write {self.uri(name)}: {error.strerror or error}") from None
+
+    def _upload(self, temporary: str, path: str, chunks: Iterable[bytes]) -> None:
+        # Closing a stream completes its upload, also after an error: only under another name is that no harm.
+        size = 0
+        try:
+            with self.filesystem.open_output_stream(temporary) as stream:
+                for chunk in chunks:
+                    stream.write(chunk)
+                    size += len(chunk)
+            if size <= MOST_COPIED_BYTES:
+                self.filesystem.copy_file(temporary, path)
+            else:
+                with (
+                    self.filesystem.open_input_stream(temporary) as again,
+                    self.filesystem.open_output_stream(path) as stream,
+                ):
+                    while chunk := again.read(CHUNK_BYTES):
+                        stream.write(chunk)
+        finally:
+            self._forget(temporary)
+
+    def _forget(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_file(path)
 
     def put_folder(self, name: str, folder: Path) -> str:
         """Copy a whole folder; in a local store it is there as a whole or not at all. Gives its URI."""
@@ -101,3 +136,15 @@ class Store:
             return self.filesystem.open_input_file(self.path(name))
         except FileNotFoundError:
             raise NotFound(f"{self.uri(name)} is not in the store") from None
+
+
+def _write_local(temporary: Path, path: Path, chunks: Iterable[bytes]) -> None:
+    try:
+        with temporary.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

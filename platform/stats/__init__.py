@@ -51,7 +51,16 @@ from .drift import compare
 from .embedding import VectorSums
 from .embedding_drift import EmbeddingDrift, embedding_drift
 from .estimate import Estimate, estimate_mean, estimate_share, student_t
-from .files import ParquetFiles, Portion, Selection, TimeRange, count_portions, profile_files
+from .files import (
+    ParquetFiles,
+    Portion,
+    Selection,
+    TimeRange,
+    count_portions,
+    fit_files,
+    profile_files,
+    profile_in_order,
+)
 from .fitting import fit_binning, fit_binnings
 from .frequent import FrequentTexts
 from .groups import coarse_groups, fine_groups, in_groups
@@ -124,6 +133,7 @@ __all__ = [
     "fine_groups",
     "fit_binning",
     "fit_binnings",
+    "fit_files",
     "gamma_p_value",
     "gamma_quantile",
     "hellinger",
@@ -142,6 +152,7 @@ __all__ = [
     "profile",
     "profile_array",
     "profile_files",
+    "profile_in_order",
     "profile_table",
     "psi",
     "read_profile",

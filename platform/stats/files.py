@@ -17,6 +17,7 @@ from pyarrow import fs
 from ..errors import InvalidInput
 from .arrays import Prefer
 from .binning import Binning
+from .columns import type_of
 from .cores import num_threads
 from .fitting import SAMPLE_ROWS, fit_binnings
 from .profiles import Profile
@@ -288,6 +289,26 @@ def count_portions(
     return tally.profile()
 
 
+def profile_in_order(*files: ParquetFiles) -> Profile:
+    """Profile all rows on their own bins, to the same bytes on any number of threads: each column has one of them.
+
+    Several `files` are of one table, on several file systems. Memory is bounded as for `profile_files`.
+    """
+    binnings = fit_files(*files)
+    names = list(binnings)
+    threads = min(num_threads(), len(names))
+
+    def count(first: int) -> Profile:
+        some = {name: binnings[name] for name in names[first::threads]}
+        selection = Selection(tuple(some))
+        return Profile.merge_all(count_portions(f, f.portions(selection), selection, some, threads=1) for f in files)
+
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        counted = list(pool.map(count, range(threads)))
+    columns = {name: counted[place % threads].columns[name] for place, name in enumerate(names)}
+    return widened(Profile(columns, sum(place.rows for place in files)))
+
+
 def profile_files(
     paths: Sequence[str],
     like: Profile | Mapping[str, Binning] | None = None,
@@ -304,7 +325,7 @@ def profile_files(
     """
     files = ParquetFiles(filesystem or fs.LocalFileSystem(), paths)
     if like is None:
-        binnings = fit_files(files, columns)
+        binnings = fit_files(files, columns=columns)
     else:
         binnings = like.binnings if isinstance(like, Profile) else dict(like)
         binnings = binnings if columns is None else {name: binnings[name] for name in columns}
@@ -313,14 +334,15 @@ def profile_files(
     return widened(found) if like is None else found
 
 
-def fit_files(files: ParquetFiles, columns: Sequence[str] | None = None) -> dict[str, Binning]:
-    """Make binnings from a sample at equal steps over all files, some columns at a time."""
-    from .columns import type_of
+def fit_files(*files: ParquetFiles, columns: Sequence[str] | None = None) -> dict[str, Binning]:
+    """Make binnings from a sample at equal steps over all files, some columns at a time.
 
-    schema = files.schema
-    names = list(columns) if columns is not None else [f.name for f in schema if type_of(f.type) is not None]
+    Without names, of every column that can have one; several file systems are of one table.
+    """
+    names = [f.name for f in files[0].schema if type_of(f.type) is not None] if columns is None else list(columns)
     binnings: dict[str, Binning] = {}
     for first in range(0, len(names), 64):
         some = names[first : first + 64]
-        binnings |= fit_binnings(files.sample(some), some)
+        sample = pa.concat_tables([place.sample(some).select(some) for place in files])
+        binnings |= fit_binnings(sample, None if columns is None else some)
     return binnings
