@@ -20,7 +20,8 @@ import torch.distributed as dist
 from rayloop.jobs.training.data import Rows, encode_rows
 from rayloop.jobs.training.loop import Place, Plan, Training, build_module
 from rayloop.jobs.training.parallel import prepare_module
-from rayloop.jobs.training.stream import PartReader, StreamFeed
+from rayloop.jobs.training.reader import PartReader
+from rayloop.jobs.training.stream import StreamFeed
 from rayloop.platform.data import Store, open_snapshot
 from rayloop.platform.model.schema import Schema, fit_schema
 from rayloop.platform.model.task import find_task

@@ -15,24 +15,31 @@ from ..platform.validate import Verdict, judge
 from ..platform.workspace import Workspace
 from .report import say
 from .training.artifact import LoggedModel
-from .training.data import encode_rows, part_tables
+from .training.data import encode_rows
 from .training.loop import measure
+from .training.reader import PartRows, open_parts
 
 
-def validate_artifact(workspace: Workspace, project: Project, snapshot: Snapshot, artifact: str) -> Verdict:
-    """Judge an artifact on the snapshot's test rows, beside the champion on the same rows."""
+def validate_artifact(
+    workspace: Workspace, project: Project, snapshot: Snapshot, artifact: str, source: str = "stream"
+) -> Verdict:
+    """Judge an artifact on the snapshot's test rows, beside the champion on the same rows.
+
+    `source` is where the rows are: `memory`, after a training that holds them, or `stream`, to be read in pieces.
+    """
     champion = workspace.registry.alias(project.name, CHAMPION)
-    challenger_metrics = _measure(load_artifact(artifact), snapshot, project)
+    test = open_parts(snapshot, project, source)["test"]
+    challenger_metrics = _measure(load_artifact(artifact), test)
     champion_metrics: dict[str, float] = {}
     if champion is not None:
-        source = workspace.registry.version(project.name, champion).artifact
         try:
-            champion_metrics = _measure(load_artifact(source), snapshot, project)
+            champion_metrics = _measure(
+                load_artifact(workspace.registry.version(project.name, champion).artifact), test
+            )
         except InvalidInput as reason:  # a class or a column that came later: no ground to hold a challenger back
             say(f"champion v{champion} can't be measured on these rows: {reason}")
-    rows = part_tables(snapshot, project)["test"].num_rows
     gates = project.validate_.gates
-    return judge(gates, challenger_metrics, champion, champion_metrics, snapshot.digest, rows)
+    return judge(gates, challenger_metrics, champion, champion_metrics, snapshot.digest, test.count)
 
 
 def register_with_verdict(
@@ -62,6 +69,7 @@ def store_verdict(workspace: Workspace, version: ModelVersion, verdict: Verdict)
     say(f"{version.model} v{version.version}: validation {state} on {verdict.rows} held-out rows")
 
 
-def _measure(model: LoadedModel, snapshot: Snapshot, project: Project) -> dict[str, float]:
-    test = part_tables(snapshot, project)["test"]
-    return measure(model.task, model.module, encode_rows(model.task, model.schema, test))
+def _measure(model: LoadedModel, test: PartRows) -> dict[str, float]:
+    schema = model.schema
+    tables = test.tables([feature.name for feature in schema.features] + [schema.target.name])
+    return measure(model.task, model.module, (encode_rows(model.task, schema, table) for table in tables))

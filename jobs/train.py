@@ -44,7 +44,7 @@ def validate_and_register(workspace: Workspace, project: Project, digest: str, l
     """The steps that follow every training, of `train` and of `tune` alike."""
     snapshot = workspace.snapshot(project.name, digest)
     artifact = workspace.registry.artifact_of(logged.model_uri)
-    verdict = validate_artifact(workspace, project, snapshot, artifact)
+    verdict = validate_artifact(workspace, project, snapshot, artifact, logged.plan.input)
     version = register_with_verdict(workspace, project, logged, verdict, snapshot)
     measured = {f"test_{name}": value for name, value in verdict.metrics.items()}
     known = workspace.runs.get(logged.key).metrics

@@ -14,15 +14,15 @@ import ray.tune
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 
 from ...platform.data import Snapshot
-from ...platform.model.schema import fit_schema
 from ...platform.project import Project
 from ...platform.registry import Tracker
 from ...platform.workspace import Workspace
 from ..report import say
 from ..training.artifact import LoggedModel, log_artifact
-from ..training.data import part_tables
 from ..training.fit import TrainingFailed
 from ..training.provenance import log_origin, log_provenance
+from ..training.reader import open_parts
+from ..training.schema import learn_schema
 from .board import CONFIG, Board, config_of
 from .capacity import Room, Shape, room
 from .importance import importances
@@ -86,7 +86,8 @@ class Search:
 
         board = Board(self.manifest, past, self._epochs, ended)
         self._announce(limits, past, proposer, is_known=is_known)
-        schema = fit_schema(part_tables(self._snapshot, project)["train"], project)
+        parts = open_parts(self._snapshot, project, "memory")  # where the trials have their rows, too
+        schema = learn_schema(parts["train"], project, project.train.seed)
         shared = shared_of(self._workspace, project, self._snapshot, schema.to_dict(), self._epochs)
         if board.unfinished() or (len(board.trials) < project.search.trials and proposer.has_more):
             try:
@@ -106,7 +107,7 @@ class Search:
         log_provenance(tracker, project, self._snapshot, plan)
         state = read_state(ray.tune.Checkpoint(best.checkpoint, self._workspace.store.filesystem))
         tracker.log_history(state["history"])
-        logged = log_artifact(tracker, project, schema, plan, state["best"], self._snapshot)
+        logged = log_artifact(tracker, project, schema, plan, state["best"], parts)
         tracker.finish()
         front = pareto(board.trials, self._objectives) if len(self._objectives) > 1 else [best]
         return Searched(logged, best, tuple(board.trials), tuple(front))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from ...platform.data import Snapshot
+from ...platform.data.split import Part
 from ...platform.model.artifact import LoadedModel, save_artifact
 from ...platform.model.monitored import as_monitored
 from ...platform.model.schema import Schema, table_columns
@@ -18,10 +18,11 @@ from ...platform.model.task import find_task
 from ...platform.project import Project
 from ...platform.registry import Tracker
 from ...platform.registry.tracker import temporary_folder
-from ...platform.stats import Profile, fit_binnings, profile_table
-from .data import encode_rows, part_tables
-from .export import ExportFailed, export_onnx
-from .loop import Plan, build_module
+from ...platform.stats import Profile, TableTally, fit_binnings, profile_table, widened
+from ...platform.stats.fitting import SAMPLE_ROWS
+from .export import MOST_ROWS, ExportFailed, export_onnx
+from .loop import PREDICT_ROWS, Plan, build_module
+from .reader import PartRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def log_artifact(
     schema: Schema,
     plan: Plan,
     weights: Mapping[str, Tensor],
-    snapshot: Snapshot,
+    parts: Mapping[Part, PartRows],
 ) -> LoggedModel:
     """Build the artifact from weights and log it to the run; the code of a user's task goes along."""
     task = find_task(project.task.use, Path.cwd())
@@ -49,13 +50,14 @@ def log_artifact(
     module.load_state_dict(dict(weights))
     module.eval()
     model = LoadedModel(schema, task, module, schema.signature(), "")
-    profile = reference_profile(model, snapshot, project)
+    unseen = [parts["validation"], parts["test"]]
+    profile = reference_profile(model, unseen, plan.seed)
     with temporary_folder() as scratch:
         folder = Path(scratch) / "artifact"
         if "onnx" in project.train.export:
-            unseen = encode_rows(task, schema, _unseen(snapshot, project))
+            inputs = task.encode(schema, table_columns(_first(unseen, _names(schema)), _names(schema)))
             try:
-                tracker.log_metrics({"export/onnx_max_difference": export_onnx(model, unseen.inputs, folder)}, 0)
+                tracker.log_metrics({"export/onnx_max_difference": export_onnx(model, inputs, folder)}, 0)
             except ExportFailed:
                 tracker.finish("FAILED")
                 raise
@@ -64,18 +66,39 @@ def log_artifact(
     return LoggedModel(tracker.key, tracker.run_id, uri, sha256, plan)
 
 
-def reference_profile(model: LoadedModel, snapshot: Snapshot, project: Project) -> Profile:
+def reference_profile(model: LoadedModel, unseen: Sequence[PartRows], seed: int) -> Profile:
     """What drift is measured against: rows that no training step saw, and the model's answers to them.
 
-    Answers to training rows are better than any the model will give again, and would look like drift later.
+    Answers to training rows are better than any the model will give again, and would look like drift later. Where the
+    parts are read in pieces and are large, a sample makes the bins, and the pieces are counted on them.
     """
-    unseen = _unseen(snapshot, project)
-    answers = model.predict(table_columns(unseen, [feature.name for feature in model.schema.features]))
-    monitored = as_monitored(model.schema, unseen, np.asarray(answers["prediction"]))
-    return profile_table(monitored, fit_binnings(monitored))
+    names = _names(model.schema)
+    sample = pa.concat_tables([part.sample(names, seed, SAMPLE_ROWS) for part in unseen])
+    monitored = _monitored(model, sample)
+    binnings = fit_binnings(monitored)
+    if sample.num_rows == sum(part.count for part in unseen):
+        return profile_table(monitored, binnings)
+    del sample, monitored
+    tally = TableTally(binnings)
+    for part in unseen:
+        for table in part.tables(names):
+            monitored = _monitored(model, table)
+            for name in binnings:
+                tally.add_column(name, monitored.column(name))
+    return widened(tally.profile())
 
 
-def _unseen(snapshot: Snapshot, project: Project) -> pa.Table:
-    """The rows that no training step saw."""
-    tables = part_tables(snapshot, project)
-    return pa.concat_tables([tables["validation"], tables["test"]])
+def _monitored(model: LoadedModel, rows: pa.Table) -> pa.Table:
+    """The rows as drift sees them, with the model's answers."""
+    chunks = [rows.slice(first, PREDICT_ROWS) for first in range(0, rows.num_rows, PREDICT_ROWS)]
+    answers = [model.predict(table_columns(chunk, rows.column_names))["prediction"] for chunk in chunks]
+    return as_monitored(model.schema, rows, np.concatenate(answers))
+
+
+def _first(parts: Sequence[PartRows], names: Sequence[str]) -> pa.Table:
+    """The rows on which an export is tried."""
+    return pa.concat_tables([part.first(names, MOST_ROWS) for part in parts]).slice(0, MOST_ROWS)
+
+
+def _names(schema: Schema) -> list[str]:
+    return [feature.name for feature in schema.features]

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import ray
 import ray.train
 import torch
@@ -20,8 +18,7 @@ from ray.train.torch import TorchTrainer
 
 from ...platform.data import Snapshot
 from ...platform.errors import InvalidInput, RayloopError, Unavailable
-from ...platform.model.schema import Schema, fit_schema
-from ...platform.model.weights import weights_by_class
+from ...platform.model.schema import Schema
 from ...platform.project import Project
 from ...platform.registry import Tracker
 from ...platform.workspace import Workspace
@@ -30,10 +27,11 @@ from .admission import lacking, wait_for_resources
 from .artifact import LoggedModel, log_artifact
 from .callback import EpochReporter
 from .checkpoint import Checkpoints
-from .data import part_tables
 from .loop import Plan, TrainingDiverged
 from .provenance import log_provenance, shown_workers
+from .reader import open_parts
 from .run import Run, fingerprint, raise_failure
+from .schema import learn_schema, with_class_weights
 from .witness import log_witness
 from .worker import STATE_FILE, train_worker
 
@@ -77,13 +75,12 @@ def fit(
     began_s = time.monotonic()
     wait_for_resources(project, ray.cluster_resources, ray.available_resources, say)
     plan = _with_input(Plan.of(project, overrides), project, snapshot)
-    train_table = part_tables(snapshot, project)["train"]
-    if plan.batch_size > train_table.num_rows:
-        raise InvalidInput(
-            f"train.batch_size is {plan.batch_size}, but there are {train_table.num_rows} rows to train on: lower it"
-        )
-    schema = fit_schema(train_table, project)
-    plan = with_class_weights(plan, project, schema, train_table)
+    parts = open_parts(snapshot, project, plan.input)
+    count = parts["train"].count
+    if plan.batch_size > count:
+        raise InvalidInput(f"train.batch_size is {plan.batch_size}, but there are {count} rows to train on: lower it")
+    schema = learn_schema(parts["train"], project, plan.seed)
+    plan = with_class_weights(plan, project, schema, parts["train"])
     run = Run(workspace.store, key)
     run.begin(fingerprint(project, plan, schema, snapshot, Path.cwd()))
     run.forget_failure()
@@ -96,19 +93,10 @@ def fit(
         raise
     log_witness(tracker, state["kept"])
     tracker.log_history(state["history"])  # what the reporter told already is not told again, and what it lost is
-    logged = log_artifact(tracker, project, schema, plan, state["best"], snapshot)
+    logged = log_artifact(tracker, project, schema, plan, state["best"], parts)
     tracker.finish()
     last = state["history"][-1]
     return Fitted(logged, last, float(state["best_score"]), time.monotonic() - began_s)
-
-
-def with_class_weights(plan: Plan, project: Project, schema: Schema, train_table: pa.Table) -> Plan:
-    """The plan, and what each class counts where the project balances them."""
-    if project.train.class_weights == "none":
-        return plan
-    codes = torch.from_numpy(np.array(schema.encode_target(train_table.column(schema.target.name))))
-    weights = weights_by_class(codes, len(schema.target.classes))
-    return replace(plan, weights_by_class=tuple(weights.tolist()))
 
 
 def _train(
@@ -179,7 +167,7 @@ def _last_state(checkpoints: Checkpoints) -> dict[str, Any] | None:
 
 def _with_input(plan: Plan, project: Project, snapshot: Snapshot) -> Plan:
     """Where the project leaves it open: in memory where the smallest node holds the rows of all workers."""
-    if project.train.input != "auto":
+    if project.train.input != "auto" or project.task.use == "forecast":
         return plan
     nodes = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
     cells = snapshot.manifest.rows * len(snapshot.manifest.columns)

@@ -7,7 +7,7 @@ the mean over the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -271,24 +271,27 @@ class Training:
         return torch.autocast(self._place.device.type, dtype=dtype)
 
 
-def measure(task: Task, module: nn.Module, rows: Rows) -> dict[str, float]:
-    """Hold-out metrics of a module, and its loss as `loss`."""
+def measure(task: Task, module: nn.Module, rows: Rows | Iterable[Rows]) -> dict[str, float]:
+    """Hold-out metrics of a module, and its loss as `loss`; of rows in pieces nothing but answers and targets stays."""
     from ...platform.validate import metrics_of
 
     was_training = module.training
     module.eval()
     answers: list[dict[str, Tensor]] = []
+    targets: list[Tensor] = []
     losses = 0.0
     # FSDP gathers parameters, which inference mode would mark as its own for ever.
     with torch.no_grad() if is_sharded(module) else torch.inference_mode():
-        for first in range(0, rows.count, PREDICT_ROWS):
-            batch = rows.slice(first, first + PREDICT_ROWS)
-            losses += float(task.loss(module, batch)) * len(batch.target)
-            answers.append(task.predict(module, batch.inputs))
+        for piece in [rows] if isinstance(rows, Rows) else rows:
+            for first in range(0, piece.count, PREDICT_ROWS):
+                batch = piece.slice(first, first + PREDICT_ROWS)
+                losses += float(task.loss(module, batch)) * len(batch.target)
+                answers.append(task.predict(module, batch.inputs))
+            targets.append(piece.target)
     module.train(was_training)
     joined = {name: torch.cat([answer[name] for answer in answers]).cpu().numpy() for name in answers[0]}
-    found = metrics_of(rows.target.cpu().numpy(), joined, quantile_levels(module))
-    return {**found, "loss": losses / rows.count}
+    target = torch.cat(targets).cpu().numpy()
+    return {**metrics_of(target, joined, quantile_levels(module)), "loss": losses / len(target)}
 
 
 def build_module(task: Task, schema: Any, plan: Plan) -> nn.Module:

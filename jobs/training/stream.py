@@ -9,63 +9,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 
-from ...platform.data import PARTS, Snapshot, assign_parts
-from ...platform.data.split import Part
 from ...platform.model.schema import Schema
 from ...platform.model.task import Task
-from ...platform.project import Project
 from .data import Rows, encode_rows
 from .feed import Share, cut, shuffled
 from .plan import Place, Plan, mix
+from .reader import PartReader, RowGroup
 
 AHEAD = 1  # windows read ahead of the one that is trained on: each takes its memory
-
-
-@dataclass(frozen=True, slots=True)
-class RowGroup:
-    """A row group of one file of the snapshot, and which of its rows are in the part."""
-
-    file: int
-    number: int
-    places: NDArray[np.int64]
-
-
-class PartReader:
-    """One part of a snapshot, read row group by row group."""
-
-    def __init__(self, snapshot: Snapshot, project: Project, part: Part) -> None:
-        self._snapshot = snapshot
-        data = project.data
-        self._parts = assign_parts(_deciding_columns(snapshot, project), data, snapshot.row_keys())
-        self._wanted = PARTS.index(part)
-        self.groups = [group for group in self._list() if len(group.places)]
-        self.count = sum(len(group.places) for group in self.groups)
-        self._file: tuple[int, pq.ParquetFile] | None = None
-        del self._parts
-
-    def read(self, group: RowGroup, columns: Sequence[str]) -> pa.Table:
-        """The rows of a group that are in the part."""
-        if self._file is None or self._file[0] != group.file:
-            self._file = (group.file, _open(self._snapshot, group.file))
-        table = self._file[1].read_row_group(group.number, columns=list(columns))
-        return table if len(group.places) == table.num_rows else table.take(pa.array(group.places))
-
-    def _list(self) -> Iterator[RowGroup]:
-        first = 0
-        for file in range(len(self._snapshot.manifest.files)):
-            metadata = _open(self._snapshot, file).metadata
-            for number in range(metadata.num_row_groups):
-                rows = metadata.row_group(number).num_rows
-                yield RowGroup(file, number, np.flatnonzero(self._parts[first : first + rows] == self._wanted))
-                first += rows
 
 
 class StreamFeed:
@@ -97,7 +52,7 @@ class StreamFeed:
         seed = mix(self._plan.seed, epoch)
         groups = [self._reader.groups[place] for place in shuffled(len(self._reader.groups), seed).tolist()]
         for number, window in enumerate(_windows_of(groups, self._plan.shuffle_rows)):
-            count = sum(len(group.places) for group in window)
+            count = sum(group.count for group in window)
             if skipped >= count:
                 skipped -= count
                 continue
@@ -114,7 +69,7 @@ def _windows_of(groups: Sequence[RowGroup], least_rows: int) -> Iterator[list[Ro
     rows = 0
     for group in groups:
         window.append(group)
-        rows += len(group.places)
+        rows += group.count
         if rows >= least_rows:
             yield window
             window, rows = [], 0
@@ -166,13 +121,3 @@ def _kept(rows: Rows, first: int) -> Rows:
     """The rows from one on, copied: a slice would hold the whole window."""
     batch = rows.slice(first, rows.count)
     return Rows({name: tensor.clone() for name, tensor in batch.inputs.items()}, batch.target.clone())
-
-
-def _deciding_columns(snapshot: Snapshot, project: Project) -> pa.Table:
-    """The columns that part the rows; there may be none."""
-    named = project.data.time if project.data.split.by == "time" else project.data.key
-    return snapshot.table([] if named is None else [named])
-
-
-def _open(snapshot: Snapshot, file: int) -> pq.ParquetFile:
-    return pq.ParquetFile(snapshot.store.open(snapshot.manifest.files[file].object_name))

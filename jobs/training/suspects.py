@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ...platform.model.schema import Schema, table_columns
 
@@ -11,21 +14,40 @@ HUGE = 1e6  # times the median of a column's absolute values
 MOST_NAMED = 5
 
 
-def suspects(schema: Schema, table: pa.Table) -> str:
-    """Numeric columns with infinite values, or huge ones beside the others, in words; nothing where there is none."""
+def suspects(schema: Schema, tables: Iterable[pa.Table]) -> str:
+    """Numeric columns with infinite values, or huge ones beside the others, in words; nothing where there is none.
+
+    Rows may come in pieces: the middle of a column is then that of the medians of its pieces.
+    """
     names = [feature.name for feature in schema.numeric]
     if not schema.target.is_classes:
         names.append(schema.target.name)
-    found = []
-    for name, raw in table_columns(table, names).items():
-        values = np.abs(np.asarray(raw, dtype=np.float64))
-        infinite = int(np.isinf(values.astype(np.float32)).sum())  # the module computes in 32 bits
-        finite = values[np.isfinite(values)]
-        middle = float(np.median(finite)) if finite.size else 0.0
-        most = float(finite.max()) if finite.size else 0.0
-        if infinite:
-            found.append(f"{name!r} ({infinite} infinite in 32 bits)")
-        elif most > HUGE * max(middle, 1.0):
-            found.append(f"{name!r} (up to {most:.3g}, but {middle:.3g} in the middle)")
+    seen = {name: _Seen() for name in names}
+    for table in tables:
+        for name, raw in table_columns(table, names).items():
+            seen[name].add(np.abs(np.asarray(raw, dtype=np.float64)))
+    found = [f"{name!r} ({reason})" for name, one in seen.items() if (reason := one.reason())]
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     return f"the columns {', '.join(found[:MOST_NAMED])}{more}" if found else ""
+
+
+class _Seen:
+    """What was seen of a column's absolute values."""
+
+    def __init__(self) -> None:
+        self._infinite, self._most = 0, 0.0
+        self._middles: list[float] = []
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        with np.errstate(over="ignore"):
+            self._infinite += int(np.isinf(values.astype(np.float32)).sum())  # the module computes in 32 bits
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            self._middles.append(float(np.median(finite)))
+            self._most = max(self._most, float(finite.max()))
+
+    def reason(self) -> str:
+        middle = float(np.median(self._middles)) if self._middles else 0.0
+        if self._infinite:
+            return f"{self._infinite} infinite in 32 bits"
+        return f"up to {self._most:.3g}, but {middle:.3g} in the middle" if self._most > HUGE * max(middle, 1.0) else ""

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray.train
 import ray.train.torch
 import torch
@@ -26,10 +25,11 @@ from .determinism import set_determinism
 from .feed import Feed, MemoryFeed
 from .loop import OutOfMemory, Place, Plan, Training, TrainingDiverged, build_module
 from .parallel import prepare_module
+from .reader import open_parts, read_parts
 from .run import Run
 from .saving import STATE_FILE, Saver
 from .session import Session
-from .stream import PartReader, StreamFeed
+from .stream import StreamFeed
 from .suspects import suspects
 from .witness import COUNTED_ROWS, Witness
 
@@ -94,7 +94,8 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     except Unavailable:
         raise  # the store is away or full: the next try may find it well
     except TrainingDiverged as error:
-        columns = suspects(schema, part_tables(snapshot, project)["train"]) if plan.input == "memory" else ""
+        names = [feature.name for feature in schema.features] + [schema.target.name]
+        columns = suspects(schema, open_parts(snapshot, project, "stream")["train"].tables(names))
         raise run.fail(TrainingDiverged(error.epoch, error.step, columns)) from None
     except OutOfMemory as error:
         if plan.allow_smaller_batch and error.rows > 1:
@@ -114,27 +115,18 @@ def open_rows(
 ) -> tuple[Feed, Rows, Rows]:
     """What is trained on, what is held out, and a few rows to try things on."""
     if plan.input == "stream":
-        reader = PartReader(snapshot, project, "train")
-        held_out = _first_rows(task, schema, PartReader(snapshot, project, "validation")).to(place.device)
-        return StreamFeed(reader, task, schema, plan, place), held_out, held_out
+        parts = read_parts(snapshot, project)
+        columns = [feature.name for feature in schema.features] + [schema.target.name]
+        # A table that is not held in memory has more held-out rows than are needed.
+        first = parts["validation"].first(columns, MOST_HELD_OUT_ROWS)
+        held_out = encode_rows(task, schema, first).to(place.device)
+        return StreamFeed(parts["train"], task, schema, plan, place), held_out, held_out
     tables = part_tables(snapshot, project)
     held_out = encode_rows(task, schema, tables["validation"]).to(place.device)
     rows = encode_rows(task, schema, tables["train"]).to(place.device)
     del tables
     forget_tables()
     return MemoryFeed(rows, plan.batch_size, plan.seed, place), held_out, held_out
-
-
-def _first_rows(task: Task, schema: Schema, reader: PartReader) -> Rows:
-    """Held-out rows up to a bound: a table that is not held in memory has more of them than are needed."""
-    columns = [feature.name for feature in schema.features] + [schema.target.name]
-    tables, count = [], 0
-    for group in reader.groups:
-        tables.append(reader.read(group, columns))
-        count += tables[-1].num_rows
-        if count >= MOST_HELD_OUT_ROWS:
-            break
-    return encode_rows(task, schema, pa.concat_tables(tables))
 
 
 __all__ = ["STATE_FILE", "train_worker"]

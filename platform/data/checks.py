@@ -18,15 +18,15 @@ def check_table(table: pa.Table, project: Project, name: str) -> None:
 
     Raises InvalidInput that names the column, the value and the rule.
     """
-    check_batches(table.schema, table.num_rows, table.to_batches(), project, name)
+    check_pieces(table.schema, table.num_rows, [table], project, name)
 
 
 def check_file(file: SourceFile, project: Project) -> None:
     """The same of a file, whose rows are all read once and never held together."""
-    check_batches(file.schema, file.rows, file.batches(), project, file.name)
+    check_pieces(file.schema, file.rows, file.pieces(), project, file.name)
 
 
-def check_batches(schema: pa.Schema, rows: int, batches: Iterable[pa.RecordBatch], project: Project, name: str) -> None:
+def check_pieces(schema: pa.Schema, rows: int, pieces: Iterable[pa.Table], project: Project, name: str) -> None:
     """The same of rows that come in pieces; those of a wrong schema are not asked for."""
     _check_schema(schema, rows, project, name)
     gaps = [
@@ -34,9 +34,9 @@ def check_batches(schema: pa.Schema, rows: int, batches: Iterable[pa.RecordBatch
         for role, column in (("target", project.data.target), ("key", project.data.key), ("time", project.data.time))
         if column is not None
     ]
-    for batch in batches:
+    for piece in pieces:
         for found in gaps:
-            found.add(batch.column(found.column))
+            found.add(piece.column(found.column))
     for found in gaps:
         found.require_none(name)
     target = schema.field(project.data.target).type
@@ -74,7 +74,7 @@ class _Gaps:
         self.role, self.column = role, column
         self.count = self.rows = self.first = 0
 
-    def add(self, values: pa.Array) -> None:
+    def add(self, values: pa.ChunkedArray) -> None:
         gaps = pc.is_null(values, nan_is_null=True)
         count = pc.sum(gaps).as_py() or 0
         if count and not self.count:

@@ -7,11 +7,10 @@ import hashlib
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as csv
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from ..errors import InvalidInput, NotFound
+from .pieces import read_pieces
 
 SUFFIXES = (".parquet", ".csv")
 CHUNK_BYTES = 1 << 20
@@ -54,10 +54,10 @@ class SourceFile:
             size += len(chunk)
         return digest.hexdigest(), size
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def pieces(self) -> Iterator[pa.Table]:
         """Its rows, in order, in memory that neither rows nor row groups change."""
         with _named(self.name), self.filesystem.open_input_file(self.path) as opened:
-            yield from batches(opened, is_local=isinstance(self.filesystem, fs.LocalFileSystem))
+            yield from read_pieces(opened, is_local=isinstance(self.filesystem, fs.LocalFileSystem))
 
     @property
     def table(self) -> pa.Table:
@@ -86,18 +86,6 @@ def read_source_files(source: str) -> Iterator[SourceFile]:
             yield _parquet(path, filesystem, path)
         else:
             raise InvalidInput(f"cannot read {path}: a source file must end in .parquet or .csv")
-
-
-def batches(
-    opened: Any, *, is_local: bool, groups: Sequence[int] | None = None, **how: Any
-) -> Iterator[pa.RecordBatch]:
-    """Rows of an open Parquet file, some at a time; `how` goes to pyarrow's `iter_batches`.
-
-    A local file is read through a small buffer for each column, so that a row group of any size takes no more memory;
-    behind a network that would be a request for each buffer, and a row group's columns are fetched together.
-    """
-    file = pq.ParquetFile(opened, pre_buffer=not is_local, buffer_size=CHUNK_BYTES if is_local else 0)
-    yield from file.iter_batches(row_groups=groups, **how)
 
 
 def parquet_paths(source: str) -> tuple[fs.FileSystem, list[str]]:

@@ -14,10 +14,9 @@ def balanced_weights(codes_N: Tensor, num_classes: int) -> Tensor:
     >>> balanced_weights(torch.tensor([0, 0, 0, 1]), 2).tolist()
     [0.6666666865348816, 0.6666666865348816, 0.6666666865348816, 2.0]
     """
-    return weights_by_class(codes_N, num_classes)[codes_N]
+    return weights_by_class(torch.bincount(codes_N, minlength=num_classes))[codes_N]
 
 
-def weights_by_class(codes_N: Tensor, num_classes: int) -> Tensor:
-    """The same by class (classes,): what each row of a class counts."""
-    counts_K = torch.bincount(codes_N, minlength=num_classes).to(torch.float32)
-    return len(codes_N) / (int((counts_K > 0).sum()) * counts_K.clamp(min=1.0))
+def weights_by_class(counts_K: Tensor) -> Tensor:
+    """The same by class (classes,), of the rows of each: what each row of a class counts."""
+    return int(counts_K.sum()) / (int((counts_K > 0).sum()) * counts_K.to(torch.float32).clamp(min=1.0))

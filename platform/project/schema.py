@@ -276,6 +276,9 @@ class Project(Section):
         if self.train.class_weights != "none" and self.task.kind != "classification":
             rule = f"{self.train.class_weights!r} needs classes, but task.kind is {self.task.kind}"
             raise BrokenRule(rule, "train", "class_weights")
+        if self.train.input == "stream" and self.task.use == "forecast":
+            rule = "'stream' reads rows in pieces, but task.use 'forecast' cuts windows of whole series: use memory"
+            raise BrokenRule(rule, "train", "input")
         if self.validate_.metric == "coverage":
             raise BrokenRule("'coverage' ranks nothing: more of it is not better; use pinball", "validate", "metric")
         self.search.check_beside(known, gpu=self.train.gpu)

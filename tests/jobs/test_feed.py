@@ -12,7 +12,8 @@ from rayloop.jobs.data import add_data
 from rayloop.jobs.training.data import encode_rows, part_tables
 from rayloop.jobs.training.feed import CHUNK_ROWS, Feed, MemoryFeed, Share
 from rayloop.jobs.training.loop import Place, Plan, Training, build_module
-from rayloop.jobs.training.stream import PartReader, StreamFeed
+from rayloop.jobs.training.reader import PartReader
+from rayloop.jobs.training.stream import StreamFeed
 from rayloop.platform.data import Snapshot
 from rayloop.platform.model.schema import fit_schema
 from rayloop.platform.model.task import find_task

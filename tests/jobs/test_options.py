@@ -13,11 +13,12 @@ import pyarrow as pa
 import pytest
 import torch
 from rayloop.jobs.training.admission import lacking, wait_for_resources
-from rayloop.jobs.training.fit import with_class_weights
 from rayloop.jobs.training.loop import OutOfMemory, Place, Plan, Training, TrainingDiverged, build_module
 from rayloop.jobs.training.optimizer import PLATEAU_EPOCHS, rate_factor
 from rayloop.jobs.training.parallel import _buffers_change, prepare_module
+from rayloop.jobs.training.reader import PartTable
 from rayloop.jobs.training.run import Run, code_digest, fingerprint, raise_failure
+from rayloop.jobs.training.schema import with_class_weights
 from rayloop.jobs.training.suspects import suspects
 from rayloop.platform.data import Store
 from rayloop.platform.errors import Conflict, InvalidInput, Unavailable
@@ -100,14 +101,16 @@ def test_balanced_classes_count_alike(make_toy: Any) -> None:
     project = toy.project.model_copy(
         update={"train": toy.project.train.model_copy(update={"class_weights": "balanced"})}
     )
-    plan = with_class_weights(Plan.of(project), project, toy.schema, toy.table)
+    plan = with_class_weights(Plan.of(project), project, toy.schema, PartTable(toy.table))
     counts = torch.bincount(target).float()
     assert torch.allclose(torch.tensor(plan.weights_by_class) * counts, torch.full((2,), 60.0))
     training = Training(TASK, build_module(TASK, toy.schema, plan), plan, Place())
     by_row = torch.nn.functional.cross_entropy(training.module(batch.inputs), target, reduction="none")
     wanted = (by_row * torch.tensor(plan.weights_by_class)[target]).mean()
     assert torch.allclose(training._weighed(batch, 120, 120), wanted)
-    assert with_class_weights(Plan.of(toy.project), toy.project, toy.schema, toy.table).weights_by_class == ()
+    assert (
+        with_class_weights(Plan.of(toy.project), toy.project, toy.schema, PartTable(toy.table)).weights_by_class == ()
+    )
 
 
 def test_the_patience_ends_a_training(make_toy: Any) -> None:
@@ -164,11 +167,11 @@ def test_the_columns_that_a_loss_may_have_diverged_by_are_named() -> None:
             "y": [0, 1] * 50,
         }
     )
-    found = suspects(fit_schema(table, build_project()), table)
+    found = suspects(fit_schema(table, build_project()), [table])
     assert found == "the columns 'a' (1 infinite in 32 bits), 'b' (up to 1e+12, but 1 in the middle)"
     assert "mend the columns 'a'" in str(TrainingDiverged(1, 2, found))
     calm = table.select(["id", "calm", "color", "y"])
-    assert suspects(fit_schema(calm, build_project()), calm) == ""
+    assert suspects(fit_schema(calm, build_project()), [calm]) == ""
 
 
 class Counting(nn.Module):
