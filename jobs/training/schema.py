@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from ...platform.model.completion import columns_to_complete, complete_schema
+from ...platform.model.distinct import columns_of_all, distinct_columns
 from ...platform.model.schema import Schema, fit_schema
 from ...platform.model.weights import weights_by_class
 from ...platform.project import Project
@@ -21,11 +21,10 @@ def learn_schema(part: PartRows, project: Project, seed: int) -> Schema:
     """
     data = project.data
     sample = part.sample([name for name in part.names if name not in data.not_features or name == data.target], seed)
-    schema = fit_schema(sample, project)
     if sample.num_rows == part.count:
-        return schema
-    del sample
-    return complete_schema(schema, project, part.tables(columns_to_complete(schema)))
+        return fit_schema(sample, project)
+    tables = part.tables(columns_of_all(sample.schema, project))
+    return fit_schema(sample, project, distinct_columns(tables, project))
 
 
 def with_class_weights(plan: Plan, project: Project, schema: Schema, part: PartRows) -> Plan:

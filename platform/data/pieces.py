@@ -34,5 +34,8 @@ def read_pieces(
 
 def _rows_of_piece(group: pq.RowGroupMetaData, names: set[str]) -> int:
     columns = [group.column(place) for place in range(group.num_columns)]
-    size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema.split(".")[0] in names)
-    return max(1, min(PIECE_ROWS, PIECE_BYTES * int(group.num_rows) // max(1, size)))
+    size: int = sum(
+        column.total_uncompressed_size for column in columns if column.path_in_schema.split(".")[0] in names
+    )
+    fitting: int = PIECE_BYTES * group.num_rows // max(1, size)
+    return max(1, min(PIECE_ROWS, fitting))

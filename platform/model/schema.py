@@ -79,24 +79,26 @@ def framed(table: pa.Table, project: Project) -> pa.Table:
     return as_windows(table, project)
 
 
-def fit_schema(table: pa.Table, project: Project) -> Schema:
+def fit_schema(table: pa.Table, project: Project, whole: Mapping[str, pa.ChunkedArray] | None = None) -> Schema:
     """Learn the schema from training rows.
 
-    Raises InvalidInput for a column type that the task's features can't have, and for a target with one class.
+    Where they are a sample, `whole` has columns that stand in for its own: see `distinct_columns`. Raises InvalidInput
+    for a column type that the task's features can't have, and for a target with one class.
     """
     use = project.task.use
     names = [name for name in table.column_names if name not in project.data.not_features]
     if use in ONE_COLUMN and len(names) != 1:
         shown = ", ".join(repr(name) for name in names[:8])
         raise InvalidInput(f"task.use = {use!r} reads one column, and there are {shown}: name others under data.ignore")
-    features = [fit_feature(name, table.column(name), READS.get(use, ANY_KIND)) for name in names]
+    known = {name: table.column(name) for name in [*names, project.data.target]} | dict(whole or {})
+    features = [fit_feature(name, known[name], READS.get(use, ANY_KIND)) for name in names]
     if use == "image":
         features = [_image(features[0], table.column(names[0]), project.task.params.get("shape"))]
     if use == "sequence":
         from .vocabulary import fit_vocabulary
 
         features = [fit_vocabulary(features[0], table.column(names[0]), project.task.params)]
-    return Schema(tuple(features), fit_target(project, table.column(project.data.target)))
+    return Schema(tuple(features), fit_target(project, known[project.data.target]))
 
 
 def _image(feature: Feature, values: pa.ChunkedArray, shape: object) -> Feature:
