@@ -14,7 +14,7 @@ import ray.tune
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 
 from ...platform.data import Snapshot
-from ...platform.model.schema import fit_schema
+from ...platform.model.schema import Schema
 from ...platform.project import Project
 from ...platform.registry import Tracker
 from ...platform.workspace import Workspace
@@ -22,6 +22,8 @@ from ..report import say
 from ..training.artifact import LoggedModel, log_artifact
 from ..training.data import part_tables
 from ..training.fit import TrainingFailed
+from ..training.plan import Plan
+from ..training.preparation import prepare
 from ..training.provenance import log_origin, log_provenance
 from .board import CONFIG, Board, config_of
 from .capacity import Room, Shape, room
@@ -72,6 +74,8 @@ class Search:
         """Run what is left of it. Raises Conflict, Unavailable, or TrainingFailed where no trial gave a model."""
         project, key = self._project, self.manifest.key
         limits = self._room()
+        shared = shared_of(self._workspace, project, self._snapshot, self._epochs)
+        schema = Schema.from_dict(shared["schema"])
         is_known = self.manifest.begin(self._terms())
         past = self.manifest.trials()
         tracker = Tracker(self._workspace.settings, project.name, key, kind="tune")
@@ -86,8 +90,6 @@ class Search:
 
         board = Board(self.manifest, past, self._epochs, ended)
         self._announce(limits, past, proposer, is_known=is_known)
-        schema = fit_schema(part_tables(self._snapshot, project)["train"], project)
-        shared = shared_of(self._workspace, project, self._snapshot, schema.to_dict(), self._epochs)
         if board.unfinished() or (len(board.trials) < project.search.trials and proposer.has_more):
             try:
                 self._tuner(board, proposer, shared, limits).fit()
@@ -200,14 +202,16 @@ class Search:
             logger.warning("no page is kept of search %s: %s", self.manifest.key, error)
 
 
-def shared_of(
-    workspace: Workspace, project: Project, snapshot: Snapshot, schema: Mapping[str, Any], epochs: int
-) -> dict[str, Any]:
-    """What every trial of a search is given, as plain values."""
+def shared_of(workspace: Workspace, project: Project, snapshot: Snapshot, epochs: int) -> dict[str, Any]:
+    """What every trial of a search is given, as plain values. Raises InvalidInput for rows that can't be trained on."""
+    # Where batch_size is searched, the project's own is no trial's.
+    plan = Plan.of(project, {"batch_size": 1} if "batch_size" in project.search.space else {})
+    schema, plan = prepare(plan, project, part_tables(snapshot, project))
     return {
         "project": project.model_dump_json(by_alias=True),
         "use": project.task.use,
-        "schema": dict(schema),
+        "schema": schema.to_dict(),
+        "weights_by_class": list(plan.weights_by_class),
         "snapshot": snapshot.digest,
         "store": workspace.settings.store,
         "epochs": epochs,

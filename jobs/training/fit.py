@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import ray
 import ray.train
 import torch
@@ -19,9 +17,8 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from ...platform.data import Snapshot
-from ...platform.errors import InvalidInput, RayloopError, Unavailable
-from ...platform.model.schema import Schema, fit_schema
-from ...platform.model.weights import weights_by_class
+from ...platform.errors import RayloopError, Unavailable
+from ...platform.model.schema import Schema
 from ...platform.project import Project
 from ...platform.registry import Tracker
 from ...platform.workspace import Workspace
@@ -32,6 +29,7 @@ from .callback import EpochReporter
 from .checkpoint import Checkpoints
 from .data import part_tables
 from .loop import Plan, TrainingDiverged
+from .preparation import prepare
 from .provenance import log_provenance, shown_workers
 from .run import Run, fingerprint, raise_failure
 from .witness import log_witness
@@ -77,13 +75,7 @@ def fit(
     began_s = time.monotonic()
     wait_for_resources(project, ray.cluster_resources, ray.available_resources, say)
     plan = _with_input(Plan.of(project, overrides), project, snapshot)
-    train_table = part_tables(snapshot, project)["train"]
-    if plan.batch_size > train_table.num_rows:
-        raise InvalidInput(
-            f"train.batch_size is {plan.batch_size}, but there are {train_table.num_rows} rows to train on: lower it"
-        )
-    schema = fit_schema(train_table, project)
-    plan = with_class_weights(plan, project, schema, train_table)
+    schema, plan = prepare(plan, project, part_tables(snapshot, project))
     run = Run(workspace.store, key)
     run.begin(fingerprint(project, plan, schema, snapshot, Path.cwd()))
     run.forget_failure()
@@ -100,15 +92,6 @@ def fit(
     tracker.finish()
     last = state["history"][-1]
     return Fitted(logged, last, float(state["best_score"]), time.monotonic() - began_s)
-
-
-def with_class_weights(plan: Plan, project: Project, schema: Schema, train_table: pa.Table) -> Plan:
-    """The plan, and what each class counts where the project balances them."""
-    if project.train.class_weights == "none":
-        return plan
-    codes = torch.from_numpy(np.array(schema.encode_target(train_table.column(schema.target.name))))
-    weights = weights_by_class(codes, len(schema.target.classes))
-    return replace(plan, weights_by_class=tuple(weights.tolist()))
 
 
 def _train(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from ...platform.model.columns import LARGEST
 from ...platform.model.schema import Schema, table_columns
 
 HUGE = 1e6  # times the median of a column's absolute values
@@ -19,8 +20,8 @@ def suspects(schema: Schema, table: pa.Table) -> str:
     found = []
     for name, raw in table_columns(table, names).items():
         values = np.abs(np.asarray(raw, dtype=np.float64))
-        infinite = int(np.isinf(values.astype(np.float32)).sum())  # the module computes in 32 bits
-        finite = values[np.isfinite(values)]
+        infinite = int((values > LARGEST).sum())
+        finite = values[values <= LARGEST]
         middle = float(np.median(finite)) if finite.size else 0.0
         most = float(finite.max()) if finite.size else 0.0
         if infinite:
