@@ -55,6 +55,8 @@ def check_task_of(project: Project, files: Sequence[SourceFile], folder: Path) -
     from ..platform.model.contract import Trial, check_task
     from ..platform.model.schema import fit_schema, framed, table_columns
     from ..platform.model.task import find_task
+    from .training.preparation import require_judged
+    from .training.reader import PartTable
 
     task = find_task(project.task.use, folder)
     table = pa.concat_tables([file.table.replace_schema_metadata(None) for file in files])
@@ -62,8 +64,7 @@ def check_task_of(project: Project, files: Sequence[SourceFile], folder: Path) -
     places = assign_parts(table, project.data, keys)
     parts = {part: framed(table.filter(pa.array(places == place)), project) for place, part in enumerate(PARTS)}
     schema = fit_schema(parts["train"], project)
-    for part in ("validation", "test"):  # a class that training never saw would end the run after its first epoch
-        schema.encode_target(parts[part].column(schema.target.name))
+    require_judged(schema, {part: PartTable(rows) for part, rows in parts.items()})
     rows = parts["train"].slice(0, BATCH_ROWS)
     if rows.num_rows < 2:
         raise InvalidInput(f"the training part has {rows.num_rows} row; the task is tried on 2 or more")

@@ -14,15 +14,17 @@ import ray.tune
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 
 from ...platform.data import Snapshot
+from ...platform.model.schema import Schema
 from ...platform.project import Project
 from ...platform.registry import Tracker
 from ...platform.workspace import Workspace
 from ..report import say
 from ..training.artifact import LoggedModel, log_artifact
 from ..training.fit import TrainingFailed
+from ..training.plan import Plan
+from ..training.preparation import prepare
 from ..training.provenance import log_origin, log_provenance
 from ..training.reader import open_parts
-from ..training.schema import learn_schema
 from .board import CONFIG, Board, config_of
 from .capacity import Room, Shape, room
 from .importance import importances
@@ -72,6 +74,8 @@ class Search:
         """Run what is left of it. Raises Conflict, Unavailable, or TrainingFailed where no trial gave a model."""
         project, key = self._project, self.manifest.key
         limits = self._room()
+        shared = shared_of(self._workspace, project, self._snapshot, self._epochs)
+        schema = Schema.from_dict(shared["schema"])
         is_known = self.manifest.begin(self._terms())
         past = self.manifest.trials()
         tracker = Tracker(self._workspace.settings, project.name, key, kind="tune")
@@ -86,9 +90,6 @@ class Search:
 
         board = Board(self.manifest, past, self._epochs, ended)
         self._announce(limits, past, proposer, is_known=is_known)
-        parts = open_parts(self._snapshot, project, "memory")  # where the trials have their rows, too
-        schema = learn_schema(parts["train"], project, project.train.seed)
-        shared = shared_of(self._workspace, project, self._snapshot, schema.to_dict(), self._epochs)
         if board.unfinished() or (len(board.trials) < project.search.trials and proposer.has_more):
             try:
                 self._tuner(board, proposer, shared, limits).fit()
@@ -107,6 +108,7 @@ class Search:
         log_provenance(tracker, project, self._snapshot, plan)
         state = read_state(ray.tune.Checkpoint(best.checkpoint, self._workspace.store.filesystem))
         tracker.log_history(state["history"])
+        parts = open_parts(self._snapshot, project, plan.input)
         logged = log_artifact(tracker, project, schema, plan, state["best"], parts)
         tracker.finish()
         front = pareto(board.trials, self._objectives) if len(self._objectives) > 1 else [best]
@@ -201,14 +203,16 @@ class Search:
             logger.warning("no page is kept of search %s: %s", self.manifest.key, error)
 
 
-def shared_of(
-    workspace: Workspace, project: Project, snapshot: Snapshot, schema: Mapping[str, Any], epochs: int
-) -> dict[str, Any]:
-    """What every trial of a search is given, as plain values."""
+def shared_of(workspace: Workspace, project: Project, snapshot: Snapshot, epochs: int) -> dict[str, Any]:
+    """What every trial of a search is given, as plain values. Raises InvalidInput for rows that can't be trained on."""
+    # Where batch_size is searched, the project's own is no trial's.
+    plan = Plan.of(project, {"batch_size": 1} if "batch_size" in project.search.space else {})
+    schema, plan = prepare(plan, project, open_parts(snapshot, project, plan.input))
     return {
         "project": project.model_dump_json(by_alias=True),
         "use": project.task.use,
-        "schema": dict(schema),
+        "schema": schema.to_dict(),
+        "weights_by_class": list(plan.weights_by_class),
         "snapshot": snapshot.digest,
         "store": workspace.settings.store,
         "epochs": epochs,

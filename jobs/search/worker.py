@@ -68,7 +68,7 @@ def _train(config: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
 def plan_of(project: Project, shared: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     """How a trial trains: the project with the trial's settings; the first objective chooses its best epoch."""
     plan = Plan.of(project, {"epochs": shared["epochs"], **settings})
-    return replace(plan, metric=shared["objective"])
+    return replace(plan, metric=shared["objective"], weights_by_class=tuple(shared["weights_by_class"]))
 
 
 def with_plan(state: dict[str, Any], plan: Plan) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from ...platform.data import Snapshot
-from ...platform.errors import InvalidInput, RayloopError, Unavailable
+from ...platform.errors import RayloopError, Unavailable
 from ...platform.model.schema import Schema
 from ...platform.project import Project
 from ...platform.registry import Tracker
@@ -28,10 +28,10 @@ from .artifact import LoggedModel, log_artifact
 from .callback import EpochReporter
 from .checkpoint import Checkpoints
 from .loop import Plan, TrainingDiverged
+from .preparation import prepare
 from .provenance import log_provenance, shown_workers
 from .reader import open_parts
 from .run import Run, fingerprint, raise_failure
-from .schema import learn_schema, with_class_weights
 from .witness import log_witness
 from .worker import STATE_FILE, train_worker
 
@@ -76,11 +76,7 @@ def fit(
     wait_for_resources(project, ray.cluster_resources, ray.available_resources, say)
     plan = _with_input(Plan.of(project, overrides), project, snapshot)
     parts = open_parts(snapshot, project, plan.input)
-    count = parts["train"].count
-    if plan.batch_size > count:
-        raise InvalidInput(f"train.batch_size is {plan.batch_size}, but there are {count} rows to train on: lower it")
-    schema = learn_schema(parts["train"], project, plan.seed)
-    plan = with_class_weights(plan, project, schema, parts["train"])
+    schema, plan = prepare(plan, project, parts)
     run = Run(workspace.store, key)
     run.begin(fingerprint(project, plan, schema, snapshot, Path.cwd()))
     run.forget_failure()

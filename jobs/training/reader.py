@@ -18,8 +18,8 @@ from ...platform.project import Project
 from .data import part_tables
 from .feed import shuffled
 
-SAMPLE_ROWS = 1_000_000
 SAMPLE_BYTES = 512 << 20
+"""A sample ends where it has so many, whatever its rows."""
 
 
 class PartRows(Protocol):
@@ -39,7 +39,7 @@ class PartRows(Protocol):
         """All rows in their order, in one piece or in many."""
         ...
 
-    def sample(self, columns: Sequence[str], seed: int, rows: int = SAMPLE_ROWS) -> pa.Table:
+    def sample(self, columns: Sequence[str], seed: int, rows: int) -> pa.Table:
         """Some rows in their order, all where they are few."""
         ...
 
@@ -85,7 +85,7 @@ class PartTable:
         _require(columns, self.names)
         yield self._table.select(list(columns))
 
-    def sample(self, columns: Sequence[str], seed: int, rows: int = SAMPLE_ROWS) -> pa.Table:  # noqa: ARG002
+    def sample(self, columns: Sequence[str], seed: int, rows: int) -> pa.Table:  # noqa: ARG002
         """All rows: they are here."""
         return next(self.tables(columns))
 
@@ -133,7 +133,7 @@ class PartReader:
         for group in self.groups:
             yield from self._pieces(group, columns)
 
-    def sample(self, columns: Sequence[str], seed: int, rows: int = SAMPLE_ROWS) -> pa.Table:
+    def sample(self, columns: Sequence[str], seed: int, rows: int) -> pa.Table:
         """Row groups as the seed draws them, until there are so many rows or SAMPLE_BYTES of them."""
         found: list[tuple[int, pa.Table]] = []
         left_rows, left_bytes = rows, SAMPLE_BYTES

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...platform.model.columns import LARGEST
 from ...platform.model.schema import Schema, table_columns
 
 HUGE = 1e6  # times the median of a column's absolute values
@@ -39,9 +40,8 @@ class _Seen:
         self._middles: list[float] = []
 
     def add(self, values: NDArray[np.float64]) -> None:
-        with np.errstate(over="ignore"):
-            self._infinite += int(np.isinf(values.astype(np.float32)).sum())  # the module computes in 32 bits
-        finite = values[np.isfinite(values)]
+        self._infinite += int((values > LARGEST).sum())
+        finite = values[values <= LARGEST]
         if finite.size:
             self._middles.append(float(np.median(finite)))
             self._most = max(self._most, float(finite.max()))

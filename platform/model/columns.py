@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidInput
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Modules compute in 32 bits: what is above is infinite to them."""
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""And a difference below is none."""
+
 
 def is_text(kind: pa.DataType) -> bool:
     """True for strings, and for what a dictionary of any type is read as."""
@@ -47,6 +52,18 @@ def to_numpy(values: pa.ChunkedArray) -> NDArray[np.generic]:
         values = pc.divide(values, 1e6)  # seconds, of an instant since 1970
     result: NDArray[np.generic] = values.to_numpy()
     return result
+
+
+def is_finite(numbers: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Where numbers are neither missing nor infinite, in 32 bits."""
+    found: NDArray[np.bool_] = np.abs(numbers.astype(np.float64)) <= LARGEST
+    return found
+
+
+def to_float32(numbers: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Numbers in 32 bits; one that these can't hold is infinite, and no warning is given of it."""
+    with np.errstate(over="ignore"):
+        return np.asarray(numbers, dtype=np.float32)
 
 
 def array_shape(name: str, values: pa.ChunkedArray) -> tuple[int, ...]:

@@ -68,13 +68,10 @@ def distinct_columns(tables: Iterable[pa.Table], project: Project) -> dict[str, 
 
 def _classes(values: pa.ChunkedArray, *, is_lists: bool) -> pa.ChunkedArray | None:
     """Classes, or the labels of all rows; None where there are none to count, as of marks or of a wrong type."""
-    if is_lists:
-        return (
-            pc.list_flatten(values)
-            if is_list(values.type) and not pa.types.is_boolean(values.type.value_type)
-            else None
-        )
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
     kind = values.type
+    if is_lists:
+        has_marks = is_list(kind) and pa.types.is_boolean(kind.value_type)
+        return pc.list_flatten(values) if is_list(kind) and not has_marks else None
+    if pa.types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
     return values if is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) else None

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..errors import InvalidInput
-from .columns import array_shape, is_binary, is_list, is_text, is_time, to_numpy
+from .columns import SMALLEST, array_shape, is_binary, is_finite, is_list, is_text, is_time, to_numpy
 from .signature import ColumnSpec, Datatype
 
 MAX_CATEGORIES = 10_000
@@ -84,7 +84,7 @@ def fit_feature(name: str, values: pa.ChunkedArray, kinds: Collection[Kind] = AN
     if "numeric" not in kinds or not (is_number or is_time(kind) or pa.types.is_boolean(kind)):
         raise InvalidInput(f"column {name!r} has type {kind}, which no feature can have: name it under data.ignore")
     numbers = to_numpy(values).astype(np.float64)
-    finite = numbers[np.isfinite(numbers)]
+    finite = numbers[is_finite(numbers)]
     missing = bool(finite.size < numbers.size)
     edges = _edges(finite)
     return Feature(name, "numeric", datatype_of(kind), *scale(finite), missing, (), edges, is_time(kind))
@@ -94,7 +94,8 @@ def scale(finite: NDArray[Any]) -> tuple[float, float]:
     """Mean and deviation; a constant has deviation 1, since the sum's rounding would leave some 1e-17."""
     if not finite.size:
         return 0.0, 1.0
-    return float(finite.mean()), float(finite.std()) if finite.min() < finite.max() else 1.0
+    std = float(finite.std()) if finite.min() < finite.max() else 1.0
+    return float(finite.mean()), std if std >= SMALLEST else 1.0
 
 
 def datatype_of(kind: pa.DataType) -> Datatype:

@@ -75,7 +75,7 @@ def _pieces(place: int, feature: Feature) -> list[tuple[float, ...]]:
     The first bin goes on below and the last one above, but no further than some bins: an outlier is no neighbour.
     """
     mean = feature.mean
-    edges = [(edge - mean) / feature.std for edge in feature.edges]
+    edges = _apart([(edge - mean) / feature.std for edge in feature.edges])
     last = len(edges) - 2
     return [
         (place, low, 1.0 / (high - low), -BEYOND if number == 0 else 0.0, 1.0 + BEYOND if number == last else 1.0)
@@ -83,5 +83,16 @@ def _pieces(place: int, feature: Feature) -> list[tuple[float, ...]]:
     ]
 
 
+def _apart(edges: Sequence[float]) -> list[float]:
+    """The edges that differ from the one before: beside a value of 1e38 all others may be the same."""
+    kept = list(edges[:1])
+    for edge in edges[1:]:
+        if edge - kept[-1] >= NARROWEST:
+            kept.append(edge)
+    return kept
+
+
+NARROWEST = 1e-30
+"""A bin of this many deviations fills at a rate that 32 bits still hold."""
 BEYOND = 3.0
 """How many of its own widths an outer bin is filled beyond its end."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidInput
 from ..project import Project
-from .columns import to_numpy
+from .columns import to_float32, to_numpy
 from .options import Options
 
 PARAMS: Mapping[str, Any] = {"window": 48, "horizon": 1, "stride": 1}
@@ -73,7 +73,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     if not (is_number or pa.types.is_boolean(kind)):
         raise InvalidInput(f"column {name!r} has type {kind}; a series is numbers: name it under data.ignore")
-    return to_numpy(table.column(name)).astype(np.float32)
+    return to_float32(to_numpy(table.column(name)))
 
 
 def _lists(values_R: NDArray[np.float32], begins_N: NDArray[np.int64], length: int) -> pa.Array:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .columns import to_float32
 from .feature import Feature
 from .matrix import Matrix
 from .numbers import WAYS, Numbers
@@ -110,7 +111,7 @@ class TabularTask(ScoringTask):
         times = [feature for feature in schema.numeric if feature.is_time]
         is_matrix = isinstance(columns, Matrix) and len(schema.numeric) == len(schema.features) == len(columns)
         if isinstance(columns, Matrix) and is_matrix and not times:
-            inputs["numeric"] = torch.from_numpy(np.asarray(columns.values_NF, dtype=np.float32))
+            inputs["numeric"] = torch.from_numpy(to_float32(columns.values_NF))
         elif schema.numeric:
             numbers = [_numbers(feature, columns[feature.name]) for feature in schema.numeric]
             inputs["numeric"] = torch.from_numpy(np.stack(numbers, axis=1))
@@ -137,7 +138,7 @@ def embedding_width(feature: Feature, wanted: int | str, outputs: int | None = N
 def _numbers(feature: Feature, values: NDArray[np.generic]) -> NDArray[np.float32]:
     if feature.is_time:
         values = np.asarray(values, dtype=np.float64) - feature.mean
-    return np.asarray(values, dtype=np.float32)
+    return to_float32(values)
 
 
 def _calendar(values: NDArray[np.generic]) -> NDArray[np.float32]:

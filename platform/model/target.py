@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidInput
 from ..project import Project
-from .columns import array_shape, is_list, is_text, to_numpy
+from .columns import LARGEST, array_shape, is_finite, is_list, is_text, to_float32, to_numpy
 from .feature import datatype_of, scale
 from .signature import ColumnSpec, Datatype
 
@@ -68,13 +68,17 @@ class Target:
     def encode(self, values: pa.ChunkedArray) -> NDArray[np.generic]:
         """Class numbers (rows,) int64; labels (rows, labels) or values (rows,) or (rows, steps) in float32.
 
-        Raises InvalidInput for a class or a label that training never saw.
+        Raises InvalidInput for a class or a label that training never saw, and for a value that is not finite.
         """
         if self.is_multilabel:
             return self._labels(values)
         if not self.classes:
-            numbers = to_numpy(values).astype(np.float32)
-            return numbers.reshape(len(values)) if self.steps == 1 else numbers.reshape(len(values), self.steps)
+            numbers = to_numpy(values)
+            if self.steps > 1:
+                return to_float32(numbers).reshape(len(values), self.steps)
+            if not is_list(values.type):
+                _require_finite(self.name, numbers)
+            return to_float32(numbers).reshape(len(values))
         codes: NDArray[np.generic] = self._places(values).astype(np.int64)
         return codes
 
@@ -141,13 +145,22 @@ def _numbers(name: str, values: pa.ChunkedArray, levels: tuple[float, ...]) -> T
             raise InvalidInput(f"target {name!r} has type {values.type}; a row's target is one list of numbers at most")
     numbers = to_numpy(values.cast(pa.float64()) if steps == 1 and not is_list(values.type) else values)
     numbers = numbers.astype(np.float64)
-    finite = numbers[np.isfinite(numbers)]
+    finite = numbers[is_finite(numbers)]
     # A step ahead of a series may be missing, and counts nothing then; a single value may not.
-    if (finite.size < numbers.size and not is_list(values.type)) or not finite.size:
-        wrong = numbers[~np.isfinite(numbers)][0] if numbers.size else "no value"
-        raise InvalidInput(f"target {name!r} holds {wrong}; each value must be a finite number")
+    if not is_list(values.type):
+        _require_finite(name, numbers)
+    if not finite.size:
+        raise InvalidInput(f"target {name!r} holds no finite number")
     mean, std = scale(finite)
     return Target(name, "FP64", mean=mean, std=std, quantiles=levels, steps=steps)
+
+
+def _require_finite(name: str, numbers: NDArray[np.generic]) -> None:
+    wrong = numbers[~is_finite(numbers)]
+    if wrong.size:
+        raise InvalidInput(
+            f"target {name!r} holds {wrong[0]:g}; each value must be a finite number, {LARGEST:.3g} at most"
+        )
 
 
 def _classes(name: str, values: pa.ChunkedArray) -> Target:

@@ -71,7 +71,7 @@ def regression_metrics(target_N: NDArray[np.floating], predicted_N: NDArray[np.f
     """
     if not np.isfinite(predicted_N).all():
         return dict.fromkeys(POINT_METRICS, math.nan)
-    target_N, predicted_N = _known(target_N, predicted_N)
+    target_N, predicted_N = (values.astype(np.float64) for values in _known(target_N, predicted_N))  # 1e20 has a square
     mse = float(sk.mean_squared_error(target_N, predicted_N))
     found = {"mae": float(sk.mean_absolute_error(target_N, predicted_N)), "mse": mse, "rmse": math.sqrt(mse)}
     if len(target_N) > 1:

@@ -86,7 +86,10 @@ def test_a_class_that_training_never_sees_is_found_before_training(folder: Path)
     places = assign_parts(pa.table(table), load_project(find_project()).data, [])
     table["label"] = np.where(places == 2, 7, table["label"])
     found = check(folder, table, "--task")
-    assert found.output.splitlines()[-1] == "error: target 'label' has the class 7, which training never saw"
+    assert found.output.splitlines()[-1] == (
+        "error: the test rows can't be judged: target 'label' has the class 7, which training never saw; "
+        "add training rows of it, leave it out, or change data.split"
+    )
 
 
 def test_parameters_are_read_as_a_training_would(folder: Path) -> None:

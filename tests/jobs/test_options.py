@@ -16,9 +16,9 @@ from rayloop.jobs.training.admission import lacking, wait_for_resources
 from rayloop.jobs.training.loop import OutOfMemory, Place, Plan, Training, TrainingDiverged, build_module
 from rayloop.jobs.training.optimizer import PLATEAU_EPOCHS, rate_factor
 from rayloop.jobs.training.parallel import _buffers_change, prepare_module
+from rayloop.jobs.training.preparation import with_class_weights
 from rayloop.jobs.training.reader import PartTable
 from rayloop.jobs.training.run import Run, code_digest, fingerprint, raise_failure
-from rayloop.jobs.training.schema import with_class_weights
 from rayloop.jobs.training.suspects import suspects
 from rayloop.platform.data import Store
 from rayloop.platform.errors import Conflict, InvalidInput, Unavailable

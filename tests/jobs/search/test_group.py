@@ -16,7 +16,6 @@ from rayloop.jobs.search.rows import open_rows
 from rayloop.jobs.search.run import shared_of
 from rayloop.jobs.search.worker import plan_of
 from rayloop.jobs.training.loop import Place
-from rayloop.platform.model.schema import fit_schema
 
 SCRIPT = """
 import json, sys
@@ -49,8 +48,7 @@ else:
 
 @pytest.fixture
 def shared(workspace: Any, known: Any) -> dict[str, Any]:
-    schema = fit_schema(known.snapshot.table(), known.project)
-    return shared_of(workspace, known.project, known.snapshot, schema.to_dict(), epochs=3)
+    return shared_of(workspace, known.project, known.snapshot, epochs=3)
 
 
 def start(folder: Path, shared: Mapping[str, Any], settings: Mapping[str, Any], number: int, address: str) -> Any:

@@ -14,8 +14,9 @@ from rayloop.jobs.search import worker
 from rayloop.jobs.search.board import CONFIG
 from rayloop.jobs.search.run import shared_of
 from rayloop.jobs.search.worker import plan_of, run_trial, with_plan
+from rayloop.jobs.training.data import part_tables
 from rayloop.jobs.training.loop import Plan
-from rayloop.platform.model.schema import fit_schema
+from rayloop.platform.errors import InvalidInput
 from rayloop.platform.project import Project
 
 Reports = list[dict[str, Any]]
@@ -38,8 +39,7 @@ def reports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Reports:
 
 def shared(workspace: Any, known: Any, **sections: Any) -> dict[str, Any]:
     project = Project.model_validate({**known.project.model_dump(by_alias=True), **sections})
-    schema = fit_schema(known.snapshot.table(), project)
-    return shared_of(workspace, project, known.snapshot, schema.to_dict(), epochs=3)
+    return shared_of(workspace, project, known.snapshot, epochs=3)
 
 
 def config(checkpoint: str = "", **settings: Any) -> dict[str, Any]:
@@ -149,3 +149,26 @@ def test_the_plan_is_the_projects_with_the_trials_settings(workspace: Any, known
     plan = plan_of(known.project, given, {"learning_rate": 0.3, "dropout": 0.4})
     assert (plan.epochs, plan.learning_rate, plan.metric) == (3, 0.3, "accuracy")
     assert plan.params == {**known.project.task.params, "dropout": 0.4}
+
+
+def test_classes_count_as_the_project_says(workspace: Any, known: Any, reports: Reports) -> None:
+    """A trial trains with the weights that `rayloop train` would, and its plan says so."""
+    balanced = shared(workspace, known, train={"epochs": 4, "batch_size": 16, "class_weights": "balanced"})
+    target = part_tables(known.snapshot, known.project)["train"].column("y").to_numpy()
+    wanted = tuple(len(target) / (2 * (target == label).sum()) for label in (0, 1))
+    project = Project.model_validate_json(balanced["project"])
+    assert plan_of(project, balanced, {}).weights_by_class == pytest.approx(wanted)
+    assert wanted[0] != wanted[1]
+    losses = []
+    for given in (balanced, {**balanced, "weights_by_class": []}):
+        reports.clear()
+        run_trial(config(), given)
+        losses.append([report["metrics"]["train_loss"] for report in reports])
+    assert losses[0][0] != losses[1][0]
+
+
+def test_rows_that_no_trial_could_train_on_are_refused_before_any(workspace: Any, known: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"^train.batch_size is 1000, but there are \d+ rows to train on: lower it$"):
+        shared(workspace, known, train={"batch_size": 1000})
+    searched = {"space": {"batch_size": {"choice": [8, 16]}}}
+    assert shared(workspace, known, train={"batch_size": 1000}, search=searched)["epochs"] == 3
