@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ import pytest
 from rayloop.platform.data import Manifest, Snapshot, Store, create_snapshot, open_snapshot, read_source_files
 from rayloop.platform.errors import InvalidInput, NotFound
 from rayloop.platform.project import Project
+from rayloop.platform.stats import files as files_module
 from rayloop.platform.stats import fit_binnings, profile_table, write_profile
 
 Write = Callable[[str, pa.Table], Path]
@@ -111,6 +113,83 @@ def test_the_profile_is_that_of_the_whole_table(
     table = made.table()
     assert write_profile(made.profile()) == write_profile(profile_table(table, fit_binnings(table)))
     assert made.profile().rows == 200
+
+
+def test_the_profile_of_a_large_table_counts_every_row(
+    store: Store, project: Project, write: Write, make_table: MakeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bins are those of a sample, widened to all of it: each row of the last file is in one."""
+    monkeypatch.setattr(files_module, "SAMPLE_GROUPS", 1)
+    for place in range(4):
+        path = write(f"{place}.parquet", make_table(300, seed=place))
+    made = snap(store, project, path.parent)
+    ages = made.table()["age"].to_numpy()
+    found = made.profile().columns["age"]
+    assert (made.profile().rows, found.count) == (1200, 1200)
+    assert (found.below, found.above, found.min, found.max) == (0.0, 0.0, ages.min(), ages.max())
+    edges = np.array(found.binning.edges)
+    counted = np.diff(np.searchsorted(np.sort(ages), edges, side="right"))
+    assert found.counts[found.binning.first_bin : found.binning.first_bin + found.binning.num_bins].tolist() == (
+        counted.tolist()
+    )
+    again = snap(Store(f"{store.root}-2"), project, path.parent)
+    assert write_profile(again.profile()) == write_profile(made.profile())
+
+
+def test_no_file_is_ever_whole_in_memory(tmp_path: Path, store: Store, project: Project) -> None:
+    rows, columns = 400_000, 16
+    random = np.random.default_rng(0)
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for file in range(2):
+        numbers = {f"x{place}": random.normal(size=rows) for place in range(columns)}
+        keys = np.arange(rows) + file * rows
+        table = pa.table({"id": keys, **numbers, "label": np.where(keys % 2, "yes", "no")})
+        pq.write_table(table, folder / f"{file}.parquet", row_group_size=65_536)
+    size = 2 * table.nbytes
+    del table
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        made = snap(store, project, folder)
+        peak = pool.max_memory()
+        assert made.table().num_rows == 2 * rows
+        assert peak < size // 3 < size <= pool.max_memory()  # the pool sees what a whole table takes
+    finally:
+        pa.set_memory_pool(before)
+
+
+def test_a_source_that_changes_meanwhile_is_refused(
+    store: Store, project: Project, write: Write, make_table: MakeTable
+) -> None:
+    path = write("a.parquet", make_table())
+
+    def change(*_: object) -> None:
+        write("a.parquet", make_table(seed=1))
+
+    with pytest.raises(InvalidInput, match=r"a\.parquet was changed while it was read: add it again"):
+        create_snapshot(store, project, read_source_files(str(path)), accept=change)
+    assert objects(store) == []
+
+
+@pytest.mark.parametrize("suffixes", [("parquet", "parquet"), ("csv", "csv"), ("csv", "parquet")])
+def test_a_source_behind_a_network_gives_the_same_snapshot(
+    s3: str, store: Store, project: Project, write: Write, make_table: MakeTable, suffixes: tuple[str, str]
+) -> None:
+    paths = [
+        write(f"{place}.{suffix}", make_table(60, seed=place).select(["id", "age", "city", "label"]))
+        for place, suffix in enumerate(suffixes)
+    ]
+    local = snap(store, project, paths[0].parent)
+    far = Store(s3)
+    for path in paths:
+        far.write(f"source/{path.name}", path.read_bytes())
+    made = create_snapshot(far, project, read_source_files(f"{s3}/source"))
+    assert made.digest == local.digest
+    assert made.table() == local.table()
+    # Files of two kinds are on two file systems, and each has a sample of its own.
+    assert made.profile().rows == local.profile().rows
+    assert suffixes[0] != suffixes[1] or write_profile(made.profile()) == write_profile(local.profile())
 
 
 def test_pandas_indexes_do_not_part_files(store: Store, project: Project, write: Write, make_table: MakeTable) -> None:

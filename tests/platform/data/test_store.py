@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 from rayloop.platform.data import Store
+from rayloop.platform.data import store as store_module
 from rayloop.platform.errors import InvalidInput, NotFound, Unavailable
 
 
@@ -46,6 +48,42 @@ def test_a_missing_file_is_named(any_store: Store, tmp_path: Path) -> None:
         with pytest.raises(NotFound) as error:
             read("none.json")
         assert str(error.value) == f"{tmp_path}/store/none.json is not in the store"
+
+
+def test_a_file_comes_in_chunks_or_not_at_all(any_store: Store) -> None:
+    any_store.write_chunks("a/b.bin", iter([b"one", b"", b"two"]))
+    assert any_store.read("a/b.bin") == b"onetwo"
+
+    def chunks() -> Iterator[bytes]:
+        yield b"half"
+        assert any_store.read("a/b.bin") == b"onetwo"
+        raise InvalidInput("the source was changed")
+
+    for name in ("a/b.bin", "a/new.bin"):
+        with pytest.raises(InvalidInput, match="the source was changed"):
+            any_store.write_chunks(name, chunks())
+    assert [path.name for path in Path(any_store.path("a")).iterdir()] == ["b.bin"]
+    assert any_store.read("a/b.bin") == b"onetwo"
+
+
+@pytest.mark.parametrize("most_bytes", [1, 1 << 30])
+def test_an_object_store_shows_no_half_of_chunks(s3: str, monkeypatch: pytest.MonkeyPatch, most_bytes: int) -> None:
+    """Also where an object is too large to be copied in one request."""
+    monkeypatch.setattr(store_module, "MOST_COPIED_BYTES", most_bytes)
+    store = Store(s3)
+    store.write_chunks("a/b.bin", iter([b"one", b"two"]))
+    assert store.read("a/b.bin") == b"onetwo"
+
+    def chunks() -> Iterator[bytes]:
+        yield b"half"
+        raise InvalidInput("the source was changed")
+
+    for name in ("a/b.bin", "a/new.bin"):
+        with pytest.raises(InvalidInput, match="the source was changed"):
+            store.write_chunks(name, chunks())
+    found = store.filesystem.get_file_info(fs.FileSelector(store.path("a")))
+    assert [info.base_name for info in found] == ["b.bin"]
+    assert store.read("a/b.bin") == b"onetwo"
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
