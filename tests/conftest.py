@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pyarrow as pa
 import pytest
+
+_pools: list[pa.MemoryPool] = []  # one must outlive all that was allocated from it
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,16 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     filesystem.create_dir("bucket")
     yield "s3://bucket/store"
     filesystem.delete_dir("bucket")
+
+
+@pytest.fixture
+def arrow_pool() -> Iterator[pa.MemoryPool]:
+    """Arrow's memory of this test alone: `max_memory()` is the most that it took at once."""
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.system_memory_pool())
+    _pools.append(pool)
+    pa.set_memory_pool(pool)
+    yield pool
+    pa.set_memory_pool(before)
 
 
 def _refuse(*_arguments: Any, **_options: Any) -> NoReturn:

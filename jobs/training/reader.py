@@ -129,7 +129,7 @@ class PartReader:
         return table if group.count == table.num_rows else table.take(pa.array(group.places))
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """All rows, in pieces of at most 65,536 that have rows of one row group each."""
+        """All rows, in pieces that have rows of one row group each."""
         for group in self.groups:
             yield from self._pieces(group, columns)
 
