@@ -13,7 +13,7 @@ from ..platform.data import Snapshot, bundle_code, create_snapshot, read_source_
 from ..platform.errors import InvalidInput, NotFound
 from ..platform.project import Project, find_project, load_project
 from ..platform.quality import Anomaly, Constraints, check, has_error, infer_constraints
-from ..platform.stats import Profile, fit_binnings, profile_table
+from ..platform.stats import ParquetFiles, Profile, profile_in_order
 from ..platform.workspace import Workspace
 
 FEWEST_ROWS = 0.5
@@ -80,8 +80,8 @@ def snapshot_constraints(workspace: Workspace, project: Project, digest: str) ->
     try:
         profile = before.profile()
     except (NotFound, InvalidInput):  # made before profiles had this format
-        table = before.table()
-        profile = profile_table(table, fit_binnings(table))
+        places = [before.store.path(file.object_name) for file in before.manifest.files]
+        profile = profile_in_order(ParquetFiles(before.store.filesystem, places))
     return replace(infer_constraints(profile), min_rows=int(before.manifest.rows * FEWEST_ROWS))
 
 

@@ -29,11 +29,11 @@ def validate_artifact(
     """
     champion = workspace.registry.alias(project.name, CHAMPION)
     test = open_parts(snapshot, project, source)["test"]
-    challenger_metrics = _measure(load_artifact(artifact), test)
+    challenger_metrics = measure_on(load_artifact(artifact), test)
     champion_metrics: dict[str, float] = {}
     if champion is not None:
         try:
-            champion_metrics = _measure(
+            champion_metrics = measure_on(
                 load_artifact(workspace.registry.version(project.name, champion).artifact), test
             )
         except InvalidInput as reason:  # a class or a column that came later: no ground to hold a challenger back
@@ -69,7 +69,8 @@ def store_verdict(workspace: Workspace, version: ModelVersion, verdict: Verdict)
     say(f"{version.model} v{version.version}: validation {state} on {verdict.rows} held-out rows")
 
 
-def _measure(model: LoadedModel, test: PartRows) -> dict[str, float]:
+def measure_on(model: LoadedModel, test: PartRows) -> dict[str, float]:
+    """Metrics of a model on the rows of a part, piece by piece."""
     schema = model.schema
     tables = test.tables([feature.name for feature in schema.features] + [schema.target.name])
     return measure(model.task, model.module, (encode_rows(model.task, schema, table) for table in tables))
