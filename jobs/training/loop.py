@@ -49,14 +49,26 @@ class OutOfMemory(RayloopError):
 
     exit_code = 1
 
-    def __init__(self, epoch: int, step: int, rows: int) -> None:
-        super().__init__(epoch, step, rows)
-        self.epoch, self.step, self.rows = epoch, step, rows
+    def __init__(self, epoch: int, step: int, rows: int, parts: int) -> None:
+        super().__init__(epoch, step, rows, parts)
+        self.epoch, self.step, self.rows, self.parts = epoch, step, rows, parts
 
     def __str__(self) -> str:
         return (
             f"memory does not suffice for {self.rows} rows at once, in epoch {self.epoch}, step {self.step}: raise "
             "train.accumulate, set train.allow_smaller_batch to true, or lower train.batch_size"
+        )
+
+
+class NoRoom(RayloopError):
+    """What a training needs besides the rows of a step does not fit."""
+
+    exit_code = 1
+
+    def __str__(self) -> str:
+        return (
+            "memory does not suffice for the module, its optimizer and the rows: set train.input to stream, "
+            "train.strategy to fsdp, or train on a larger machine"
         )
 
 
@@ -216,11 +228,11 @@ class Training:
                 return self._gradients(share)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 at_once = math.ceil(share.rows / self.accumulate)
-                if not _is_lack_of_memory(error):
+                if not is_lack_of_memory(error):
                     raise
                 # With several ranks the others wait within this step: only a restart brings all to the same.
                 if not self._plan.allow_smaller_batch or at_once <= 1 or self._place.world > 1:
-                    raise OutOfMemory(self.epoch + 1, self.step + 1, at_once) from None
+                    raise OutOfMemory(self.epoch + 1, self.step + 1, at_once, self.accumulate) from None
             self.accumulate *= 2
             self._say(f"memory does not suffice for {at_once} rows at once: going on with {math.ceil(at_once / 2)}")
             if self._place.device.type == "cuda":
@@ -272,7 +284,19 @@ class Training:
 
 
 def measure(task: Task, module: nn.Module, rows: Rows) -> dict[str, float]:
-    """Hold-out metrics of a module, and its loss as `loss`."""
+    """Hold-out metrics of a module, and its loss as `loss`; where memory lacks, of fewer rows at once."""
+    at_once = PREDICT_ROWS
+    while True:
+        try:
+            return _measure(task, module, rows, at_once)
+        except (MemoryError, RuntimeError) as error:
+            # The ranks of a sharded module compute together: one alone can't begin again.
+            if not is_lack_of_memory(error) or at_once <= 1 or is_sharded(module):
+                raise
+            at_once = min(at_once, rows.count) // 2 or 1
+
+
+def _measure(task: Task, module: nn.Module, rows: Rows, at_once: int) -> dict[str, float]:
     from ...platform.validate import metrics_of
 
     was_training = module.training
@@ -281,8 +305,8 @@ def measure(task: Task, module: nn.Module, rows: Rows) -> dict[str, float]:
     losses = 0.0
     # FSDP gathers parameters, which inference mode would mark as its own for ever.
     with torch.no_grad() if is_sharded(module) else torch.inference_mode():
-        for first in range(0, rows.count, PREDICT_ROWS):
-            batch = rows.slice(first, first + PREDICT_ROWS)
+        for first in range(0, rows.count, at_once):
+            batch = rows.slice(first, first + at_once)
             losses += float(task.loss(module, batch)) * len(batch.target)
             answers.append(task.predict(module, batch.inputs))
     module.train(was_training)
@@ -324,8 +348,20 @@ def _generator(device: torch.device) -> torch.Generator:
     return torch.default_generator
 
 
-def _is_lack_of_memory(error: BaseException) -> bool:
+def is_lack_of_memory(error: BaseException) -> bool:
+    """True where a host or a GPU had not as much memory as was asked for."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
-__all__ = ["OutOfMemory", "Place", "Plan", "Training", "TrainingDiverged", "build_module", "measure", "mix"]
+__all__ = [
+    "NoRoom",
+    "OutOfMemory",
+    "Place",
+    "Plan",
+    "Training",
+    "TrainingDiverged",
+    "build_module",
+    "is_lack_of_memory",
+    "measure",
+    "mix",
+]

@@ -25,6 +25,7 @@ class Store:
                 self.filesystem, self._base = fs.LocalFileSystem(), str(Path(root).absolute())
         except (ValueError, OSError) as error:  # pyarrow's ArrowInvalid is a ValueError
             raise InvalidInput(f"RAYLOOP_STORE={root}: it must be a folder or an s3:// URI ({error})") from None
+        self._was_there = False
 
     @property
     def is_local(self) -> bool:
@@ -37,25 +38,45 @@ class Store:
 
     def uri(self, name: str) -> str:
         """The path by which any process with access to the store finds the file."""
-        return self.path(name) if self.is_local else f"{self.root.rstrip('/')}/{name}"
+        if self.is_local:
+            return self.path(name)
+        place, sign, options = self.root.partition("?")  # which endpoint, say
+        return f"{place.rstrip('/')}/{name}{sign}{options}"
 
     def exists(self, name: str) -> bool:
-        """True where there is a file or folder of that name."""
-        return bool(self.filesystem.get_file_info(self.path(name)).type != fs.FileType.NotFound)
-
-    def read(self, name: str) -> bytes:
-        """The whole of one file. Raises NotFound."""
+        """True where there is a file or folder of that name. Raises Unavailable."""
         try:
-            with self.filesystem.open_input_stream(self.path(name)) as stream:
-                return bytes(stream.read())
-        except FileNotFoundError:
-            raise NotFound(f"{self.uri(name)} is not in the store") from None
+            return bool(self.filesystem.get_file_info(self.path(name)).type != fs.FileType.NotFound)
         except OSError as error:
             raise Unavailable(f"cannot read {self.uri(name)}: {error}") from None
 
+    def entries(self, name: str) -> list[fs.FileInfo]:
+        """What lies in a folder; nothing where there is no such folder. Raises Unavailable."""
+        try:
+            found: list[fs.FileInfo] = self.filesystem.get_file_info(
+                fs.FileSelector(self.path(name), allow_not_found=True)
+            )
+        except OSError as error:
+            raise Unavailable(f"cannot read {self.uri(name)}: {error}") from None
+        return found
+
+    def read(self, name: str) -> bytes:
+        """The whole of one file. Raises NotFound, or Unavailable where the store can't be asked."""
+        try:
+            with self.filesystem.open_input_stream(self.path(name)) as stream:
+                content = bytes(stream.read())
+        except FileNotFoundError:
+            self._require_root()
+            raise NotFound(f"{self.uri(name)} is not in the store") from None
+        except OSError as error:
+            raise Unavailable(f"cannot read {self.uri(name)}: {error}") from None
+        self._was_there = True
+        return content
+
     def write(self, name: str, content: bytes) -> None:
-        """Write one file; readers see all of it or nothing."""
+        """Write one file; readers see all of it or nothing. Raises Unavailable."""
         path = self.path(name)
+        self._require_root()
         try:
             self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
             if not self.is_local:  # an object store shows a file when its upload is complete
@@ -69,6 +90,7 @@ class Store:
                     file.flush()
                     os.fsync(file.fileno())
                 temporary.replace(path)
+                self._was_there = True
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
@@ -96,8 +118,25 @@ class Store:
         return self.uri(name)
 
     def open(self, name: str) -> Any:
-        """A random-access Arrow file, for Parquet. Raises NotFound."""
+        """A random-access Arrow file, for Parquet. Raises NotFound, or Unavailable where the store can't be asked."""
         try:
             return self.filesystem.open_input_file(self.path(name))
         except FileNotFoundError:
+            self._require_root()
             raise NotFound(f"{self.uri(name)} is not in the store") from None
+        except OSError as error:
+            raise Unavailable(f"cannot read {self.uri(name)}: {error}") from None
+
+    def remove(self, name: str) -> None:
+        """Remove one file, where it is there. Raises Unavailable."""
+        try:
+            self.filesystem.delete_file(self.path(name))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise Unavailable(f"cannot remove {self.uri(name)}: {error}") from None
+
+    def _require_root(self) -> None:
+        """Raise Unavailable where a local store was there and is not: what is written now would begin another one."""
+        if self._was_there and self.is_local and not Path(self._base).exists():
+            raise Unavailable(f"the store {self.root} is gone: it was there a moment ago")

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pyarrow import fs
-
 from ..data.store import Store
 from ..errors import InvalidInput, NotFound
 
@@ -135,8 +133,7 @@ class Runs:
 
     def keys(self) -> list[str]:
         """The keys of all runs, in order."""
-        folder = fs.FileSelector(self._store.path(FOLDER), allow_not_found=True)
-        return sorted(unquote(info.base_name) for info in self._store.filesystem.get_file_info(folder))
+        return sorted(unquote(info.base_name) for info in self._store.entries(FOLDER))
 
     def all(self) -> list[Run]:
         """All runs, oldest first."""
