@@ -115,7 +115,7 @@ class Checkpoints:
         except FileNotFoundError:
             pass  # another process removed it at the same time
         except OSError as error:
-            raise Unavailable(f"cannot remove {self._store.uri(where)}: {error}") from None
+            raise Unavailable(f"cannot remove {self._store.shown(where)}: {error}") from None
 
 
 class Background:

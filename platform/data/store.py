@@ -43,12 +43,16 @@ class Store:
         place, sign, options = self.root.partition("?")  # which endpoint, say
         return f"{place.rstrip('/')}/{name}{sign}{options}"
 
+    def shown(self, name: str) -> str:
+        """The path for a person to read: without the keys and options that a URI may hold."""
+        return self.path(name) if self.is_local else f"{self.root.partition('://')[0]}://{self.path(name)}"
+
     def exists(self, name: str) -> bool:
         """True where there is a file or folder of that name. Raises Unavailable."""
         try:
             return bool(self.filesystem.get_file_info(self.path(name)).type != fs.FileType.NotFound)
         except OSError as error:
-            raise Unavailable(f"cannot read {self.uri(name)}: {error}") from None
+            raise Unavailable(f"cannot read {self.shown(name)}: {error}") from None
 
     def entries(self, name: str) -> list[fs.FileInfo]:
         """What lies in a folder; nothing where there is no such folder. Raises Unavailable."""
@@ -57,7 +61,7 @@ class Store:
                 fs.FileSelector(self.path(name), allow_not_found=True)
             )
         except OSError as error:
-            raise Unavailable(f"cannot read {self.uri(name)}: {error}") from None
+            raise Unavailable(f"cannot read {self.shown(name)}: {error}") from None
         return found
 
     def read(self, name: str) -> bytes:
@@ -67,9 +71,9 @@ class Store:
                 content = bytes(stream.read())
         except FileNotFoundError:
             self._require_root()
-            raise NotFound(f"{self.uri(name)} is not in the store") from None
+            raise NotFound(f"{self.shown(name)} is not in the store") from None
         except OSError as error:
-            raise Unavailable(f"cannot read {self.uri(name)}: {error}") from None
+            raise Unavailable(f"cannot read {self.shown(name)}: {error}") from None
         self._was_there = True
         return content
 
@@ -94,7 +98,7 @@ class Store:
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
-            raise Unavailable(f"cannot write {self.uri(name)}: {error.strerror or error}") from None
+            raise Unavailable(f"cannot write {self.shown(name)}: {error.strerror or error}") from None
 
     def put_folder(self, name: str, folder: Path) -> str:
         """Copy a whole folder; in a local store it is there as a whole or not at all. Gives its URI."""
@@ -114,7 +118,7 @@ class Store:
                 finally:
                     shutil.rmtree(temporary, ignore_errors=True)
         except OSError as error:
-            raise Unavailable(f"cannot write {self.uri(name)}: {error.strerror or error}") from None
+            raise Unavailable(f"cannot write {self.shown(name)}: {error.strerror or error}") from None
         return self.uri(name)
 
     def open(self, name: str) -> Any:
@@ -123,9 +127,9 @@ class Store:
             return self.filesystem.open_input_file(self.path(name))
         except FileNotFoundError:
             self._require_root()
-            raise NotFound(f"{self.uri(name)} is not in the store") from None
+            raise NotFound(f"{self.shown(name)} is not in the store") from None
         except OSError as error:
-            raise Unavailable(f"cannot read {self.uri(name)}: {error}") from None
+            raise Unavailable(f"cannot read {self.shown(name)}: {error}") from None
 
     def remove(self, name: str) -> None:
         """Remove one file, where it is there. Raises Unavailable."""
@@ -134,7 +138,7 @@ class Store:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise Unavailable(f"cannot remove {self.uri(name)}: {error}") from None
+            raise Unavailable(f"cannot remove {self.shown(name)}: {error}") from None
 
     def _require_root(self) -> None:
         """Raise Unavailable where a local store was there and is not: what is written now would begin another one."""
