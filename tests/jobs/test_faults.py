@@ -6,8 +6,11 @@ A disk that is full and one that can't be written to are real ones: a small tmpf
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from rayloop.jobs.training.artifact import log_artifact
 from rayloop.jobs.training.checkpoint import Checkpoints
 from rayloop.jobs.training.data import forget_tables, part_tables
 from rayloop.jobs.training.faults import noted
@@ -28,6 +32,7 @@ from rayloop.jobs.training.session import Alone
 from rayloop.jobs.training.worker import train_rank
 from rayloop.platform.data import Snapshot, Store, create_snapshot, read_source_files
 from rayloop.platform.errors import InvalidInput, NotFound, RayloopError, Unavailable
+from rayloop.platform.model.artifact import load_artifact
 from rayloop.platform.project import Project
 
 from .conftest import TASK, build_project, build_table
@@ -308,6 +313,51 @@ def test_a_store_whose_folder_is_removed_is_said_and_not_begun_anew(
     with pytest.raises(Unavailable, match=r"^the store .*/store is gone: it was there a moment ago$"):
         tries.train()
     assert not (tmp_path / "store").exists()
+
+
+@dataclass
+class Ended:
+    """A tracker that keeps how the run ended, and with what sentence."""
+
+    key: str = "toy-train-1"
+    run_id: str = "m1"
+    ends: list[tuple[str, str]] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
+
+    def finish(self, status: str = "FINISHED") -> None:
+        self.ends.append((status, str(sys.exc_info()[1])))
+
+    def log_model(self, folder: Path, signature: Any, sha256: str) -> str:
+        self.logged.append(load_artifact(str(folder)).sha256)
+        return "models:/m-1"
+
+
+@pytest.mark.parametrize("left_bytes", [0, 4096, 8192, 16_384])
+def test_a_disk_that_takes_no_artifact_leaves_the_training_at_its_end(
+    tmp_path: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, left_bytes: int
+) -> None:
+    tries = tries_of(tmp_path, tmp_path / "store", epochs=1)
+    tries.train()
+    parts = part_tables(tries.snapshot, tries.project)
+    schema, plan = prepare(Plan.of(tries.project), tries.project, parts)
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+
+    def log(tracker: Ended) -> Any:
+        return log_artifact(tracker, tries.project, schema, plan, tries.last()["best"], tries.snapshot)  # type: ignore[arg-type]
+
+    fill(disk)
+    os.truncate(disk / "filler", (disk / "filler").stat().st_size - left_bytes)
+    tracker = Ended()
+    with pytest.raises(Unavailable) as caught:
+        log(tracker)
+    start = f"cannot write the artifact of run toy-train-1 below {disk}: "
+    assert str(caught.value).startswith(start)
+    assert "No space left on device" in str(caught.value)
+    assert str(caught.value).endswith("; its last checkpoint stays: `rayloop resume toy-train-1` goes on from there")
+    assert (tracker.ends, tracker.logged) == ([("FAILED", str(caught.value))], [])
+    assert [path.name for path in disk.iterdir()] == ["filler"]
+    (disk / "filler").unlink()
+    assert log(tracker).sha256 == tracker.logged[0]
 
 
 def test_every_kind_of_fault_that_is_final_comes_back_as_it_was(tmp_path: Path) -> None:
