@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -181,7 +182,10 @@ class Cluster:
         require_local(self.settings).stop()
 
     def _job(self, job: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._get(f"/api/jobs/{job}", missing=f"no job {job!r} on {self.address}")
+        missing = f"no job {job!r} on {self.address}"
+        if not job:  # which would ask for all of them
+            raise NotFound(missing)
+        found: dict[str, Any] = self._get(f"/api/jobs/{quote(job, safe='')}", missing=missing)
         return found
 
     def _client(self) -> Any:

@@ -109,7 +109,7 @@ class Runs:
         return replace(run, **progress)
 
     def find(self, beginning: str) -> Run:
-        """The run of which this is the key, or the beginning of the key.
+        """The run of which this is the key, the beginning of the key, or the name of a job that worked on it.
 
         Raises NotFound where there is none, InvalidInput where there are several.
         """
@@ -117,6 +117,7 @@ class Runs:
         if beginning in keys:
             return self.get(beginning)
         found = [key for key in keys if key.startswith(beginning)] if beginning else []
+        found = found or [run.key for run in self.all() if beginning in run.jobs]
         if not found:
             raise NotFound(f"no run {beginning!r} is known here: `rayloop runs` lists them")
         if len(found) > 1:
