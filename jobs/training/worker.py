@@ -62,6 +62,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     os.nice(max(0, NICENESS - os.nice(0)))
     project = Project.model_validate(config["project"])
     store = Store(config["store"])
+    store.require()  # the job read from it
     run = Run(store, config["key"])
     if failure := run.failure():
         return failure  # an earlier try of this job found that every try ends so

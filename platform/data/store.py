@@ -140,7 +140,12 @@ class Store:
         except OSError as error:
             raise Unavailable(f"cannot remove {self.shown(name)}: {error}") from None
 
+    def require(self) -> None:
+        """Raise Unavailable where a local store has no folder yet, or no more: whoever goes on in it can't begin it."""
+        self._was_there = True
+        self._require_root()
+
     def _require_root(self) -> None:
         """Raise Unavailable where a local store was there and is not: what is written now would begin another one."""
         if self._was_there and self.is_local and not Path(self._base).exists():
-            raise Unavailable(f"the store {self.root} is gone: it was there a moment ago")
+            raise Unavailable(f"the store {self.root} is gone: its folder is not there any more")

@@ -310,7 +310,7 @@ def test_a_store_whose_folder_is_removed_is_said_and_not_begun_anew(
 ) -> None:
     tries = tries_of(tmp_path, tmp_path / "store")
     after_epoch(tries, monkeypatch, 2, lambda: shutil.rmtree(tmp_path / "store"))
-    with pytest.raises(Unavailable, match=r"^the store .*/store is gone: it was there a moment ago$"):
+    with pytest.raises(Unavailable, match=r"^the store .*/store is gone: its folder is not there any more$"):
         tries.train()
     assert not (tmp_path / "store").exists()
 

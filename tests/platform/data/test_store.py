@@ -140,7 +140,9 @@ def test_a_store_that_was_there_and_is_gone_is_not_begun_anew(store: Store) -> N
     for call in calls:
         with pytest.raises(Unavailable) as caught:
             call()
-        assert str(caught.value) == f"the store {store.root} is gone: it was there a moment ago"
+        assert str(caught.value) == f"the store {store.root} is gone: its folder is not there any more"
+    with pytest.raises(Unavailable, match="is gone"):
+        Store(store.root).require()
     assert not Path(store.root).exists()
     Store(store.root).write("a/b.bin", b"three")  # another process may begin it
 
