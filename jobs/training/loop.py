@@ -267,9 +267,12 @@ class Training:
         if not self._pending:
             return
         losses = torch.stack([loss for loss, _ in self._pending]).tolist()
-        for place, (loss, (_, rows)) in enumerate(zip(losses, self._pending, strict=True)):
-            if not math.isfinite(loss):
-                raise TrainingDiverged(self.epoch + 1, self.step - len(losses) + place + 1)
+        bad = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+        if self._place.world > 1:
+            bad = _least(bad, self._place)
+        if bad < len(losses):
+            raise TrainingDiverged(self.epoch + 1, self.step - len(losses) + bad + 1)
+        for loss, (_, rows) in zip(losses, self._pending, strict=True):
             self._total += loss * rows
         self._pending = []
 
@@ -328,6 +331,13 @@ def whole_state(module: nn.Module) -> dict[str, Tensor]:
         name: (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
         for name, tensor in state.items()
     }
+
+
+def _least(number: int, place: Place) -> int:
+    """The least of the ranks' numbers. One rank's loss is the first to be none, and all must name the same step."""
+    told = torch.tensor(float(number)).to(place.device)
+    dist.all_reduce(told, op=dist.ReduceOp.MIN)
+    return int(told)
 
 
 def _parts(share: Share, parts: int) -> Iterator[tuple[Batch, int]]:
