@@ -37,7 +37,9 @@ class Commands(click.Group):
         except RayloopError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as left:
+            if str(left):  # what goes on without whoever asked for it
+                click.echo(left, err=True)
             sys.exit(130)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -28,13 +29,13 @@ ERROR_SIGN = "[rayloop:error] "  # a job of ours that fails on purpose begins it
 
 
 class JobFailed(RayloopError):
-    """A job ended without success; `reason` is its last word."""
+    """A job ended without success; `reason` is its last word, and its exit code is handed on with that."""
 
     exit_code = 1
 
-    def __init__(self, job: str, state: str, reason: str) -> None:
-        super().__init__(job, state, reason)
-        self.job, self.state, self.reason = job, state, reason
+    def __init__(self, job: str, state: str, reason: str, exit_code: int = 1) -> None:
+        super().__init__(job, state, reason, exit_code)
+        self.job, self.state, self.reason, self.exit_code = job, state, reason, exit_code
 
     def __str__(self) -> str:
         return self.reason or f"job {self.job} ended as {self.state.lower()}: `rayloop logs {self.job}` says more"
@@ -161,15 +162,16 @@ class Cluster:
 
     def job_state(self, job: str) -> str:
         """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED. Raises NotFound."""
-        found = self._get(f"/api/jobs/{job}", missing=f"no job {job!r} on {self.address}")
-        return str(found["status"])
+        return str(self._job(job)["status"])
 
     def wait(self, job: str) -> None:
         """Wait until a job has ended. Raises JobFailed where it did not succeed."""
-        while (state := self.job_state(job)) in {"PENDING", "RUNNING"}:
+        while (found := self._job(job))["status"] in {"PENDING", "RUNNING"}:
             time.sleep(0.1)
-        if state != "SUCCEEDED":
-            raise JobFailed(job, state, _last_sentence(list(self.logs(job))))
+        if found["status"] != "SUCCEEDED":
+            reason = _last_sentence(list(self.logs(job)))
+            code = (found.get("driver_exit_code") or 1) if reason else 1  # what was killed ends with any number
+            raise JobFailed(job, found["status"], reason, code)
 
     def cancel(self, job: str) -> None:
         """Ask a job to stop."""
@@ -178,6 +180,13 @@ class Cluster:
     def stop(self) -> None:
         """End a local cluster of ours. Raises NotFound where the cluster is not ours."""
         require_local(self.settings).stop()
+
+    def _job(self, job: str) -> dict[str, Any]:
+        missing = f"no job {job!r} on {self.address}"
+        if not job:  # which would ask for all of them
+            raise NotFound(missing)
+        found: dict[str, Any] = self._get(f"/api/jobs/{quote(job, safe='')}", missing=missing)
+        return found
 
     def _client(self) -> Any:
         from ray.job_submission import JobSubmissionClient

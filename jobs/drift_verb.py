@@ -111,7 +111,7 @@ def _of_files(
         result = run_remote(workspace, "drift_files", [request.to_json()], click.echo)
     _copy(workspace, result["folder"], json_file, html_file)
     show_drift(result)
-    click.echo(f"kept: {workspace.store.uri(result['folder'])}")
+    click.echo(f"kept: {workspace.store.shown(result['folder'])}")
 
 
 def _copy(workspace: Workspace, folder: str, json_file: Path | None, html_file: Path | None) -> None:

@@ -23,6 +23,7 @@ from .data import add_data
 from .promotion import WHOLE, promote_version, serve_options
 from .report import run_job, say
 from .train import train
+from .training.plan import SEARCHED
 from .tune import tune
 
 WATCH_PERIOD_S = 0.5
@@ -163,8 +164,7 @@ class Pipeline:
             return self._project
         tags = self._workspace.registry.version(self._project.name, int(champion)).tags
         plan = json.loads(tags.get("rayloop.plan", "{}"))
-        names = ("learning_rate", "weight_decay", "batch_size", "epochs")
-        chosen = {name: plan[name] for name in names if name in plan}
+        chosen = {name: plan[name] for name in SEARCHED if name in plan}
         task = self._project.task.model_copy(update={"params": plan.get("params", self._project.task.params)})
         settings = self._project.train.model_copy(update=chosen)
         return self._project.model_copy(update={"train": settings, "task": task})

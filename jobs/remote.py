@@ -50,17 +50,25 @@ def submit(
 
 
 def follow(workspace: Workspace, job: str, say: Say, show: Show | None = None) -> dict[str, Any]:
-    """Follow a job of ours to its result. Raises JobFailed, or Unavailable where there is no cluster."""
+    """Follow a job of ours to its result.
+
+    Raises JobFailed, Unavailable where there is no cluster, and KeyboardInterrupt that says what goes on.
+    """
     cluster = Cluster.connect(settings=workspace.settings)
-    for line in cluster.logs(job, follow=True):
-        text, result, progress = parse_line(line), parse_result(line), parse_progress(line)
-        if text is not None:
-            say(text)
-        if progress is not None:
-            (show or _say_progress(say))(progress)
-        if result is not None:
-            return result  # the last thing a job says; Ray needs seconds more to end its process
-    cluster.wait(job)
+    try:
+        for line in cluster.logs(job, follow=True):
+            text, result, progress = parse_line(line), parse_result(line), parse_progress(line)
+            if text is not None:
+                say(text)
+            if progress is not None:
+                (show or _say_progress(say))(progress)
+            if result is not None:
+                return result  # the last thing a job says; Ray needs seconds more to end its process
+        cluster.wait(job)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"job {job} goes on: `rayloop logs {job} -f` follows it, `rayloop stop {job}` ends it"
+        ) from None
     raise Unavailable(f"job {job} ended without a result: `rayloop logs {job}` says more")
 
 

@@ -24,7 +24,7 @@ def runs(workspace: Workspace, project: str | None, most: int, as_json: bool) ->
     import json
     import time
 
-    from .run_tables import runs_table
+    from .run_tables import reasons, runs_table
     from .terminal import console
 
     found = [run for run in workspace.runs.all() if project in {None, run.project}][-most:]
@@ -32,7 +32,13 @@ def runs(workspace: Workspace, project: str | None, most: int, as_json: bool) ->
     if as_json:
         click.echo(json.dumps([json.loads(run.to_json()) for run in found]))
         return
-    console.print(runs_table(found, time.time()))
+    if not found:
+        whose = "no run" if project is None else f"no run of project {project!r}"
+        click.echo(f"{whose} is known in {workspace.store.shown('runs')}: `rayloop train` starts one")
+        return
+    console.print(runs_table(found, time.time(), console.width))
+    for reason in reasons(found):
+        click.echo(reason)
     if not is_certain:
         click.echo(f"no Ray cluster answers at {workspace.settings.address}: what is called running may have ended")
 
@@ -81,10 +87,20 @@ def logs(workspace: Workspace, run: str, follow: bool) -> None:
 @click.argument("run")
 @with_workspace
 def stop(workspace: Workspace, run: str) -> None:
-    """End a run; `resume` lets it go on from its last checkpoint."""
+    """End a run, or any Ray job by its whole name; `resume` lets a run go on from its last checkpoint."""
+    from ..platform.errors import NotFound, Unavailable
     from . import submission
 
-    stopped = submission.stop(workspace, workspace.runs.find(run))
+    try:
+        found = workspace.runs.find(run)
+    except NotFound as unknown:
+        try:
+            submission.stop_job(workspace, run)
+        except (NotFound, Unavailable):
+            raise unknown from None
+        click.echo(f"job {run} is stopped: it had no run yet")
+        return
+    stopped = submission.stop(workspace, found)
     click.echo(f"run {stopped.key} is stopped after epoch {stopped.epoch}; `rayloop resume {stopped.key}` goes on")
 
 

@@ -21,6 +21,7 @@ from .remote import Say, Show, run_remote
 from .report import Progress
 
 STOP_TIMEOUT_S = 30.0
+UNDER_WAY = frozenset({"PENDING", "RUNNING"})  # states of a Ray job
 KINDS = ("train", "tune")  # those that `resume` can submit again
 
 
@@ -109,12 +110,12 @@ def resume(workspace: Workspace, run: Run, say: Say, show: Show | None) -> tuple
 
     Raises Conflict where it is under way, where it ended well, or where a pipeline owns it.
     """
+    if run.has_ended and run.version is not None:
+        raise Conflict(f"run {run.key} has ended well: it is {run.project} v{run.version}")
     cluster = Cluster.connect(settings=workspace.settings)
     run = observed(run, cluster)
     if not run.has_ended:
         raise Conflict(f"run {run.key} is under way: `rayloop logs {run.key} -f` follows it")
-    if run.version is not None:
-        raise Conflict(f"run {run.key} has ended well: it is {run.project} v{run.version}")
     _require_own(workspace, run, "resume")
     if run.kind not in KINDS:
         raise Conflict(f"run {run.key} is a {run.kind}, which can't be resumed: start it again")
@@ -135,12 +136,7 @@ def stop(workspace: Workspace, run: Run) -> Run:
     _require_own(workspace, run, "stop")
     if not run.jobs:
         raise Conflict(f"run {run.key} is part of no Ray job that could be stopped: end its process")
-    cluster.cancel(run.jobs[-1])
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while cluster.job_state(run.jobs[-1]) in {"PENDING", "RUNNING"}:
-        if time.monotonic() > deadline:
-            raise Unavailable(f"job {run.jobs[-1]} did not stop within {STOP_TIMEOUT_S:.0f} s")
-        time.sleep(0.1)
+    _end(cluster, run.jobs[-1])
     run = workspace.runs.get(run.key)
     if run.has_ended:  # its last step was quicker
         raise Conflict(f"run {run.key} has ended already: {run.state}")
@@ -151,6 +147,31 @@ def stop(workspace: Workspace, run: Run) -> Run:
     return workspace.runs.change(run.key, epoch=run.epoch, metrics=dict(run.metrics))
 
 
+def stop_job(workspace: Workspace, job: str) -> None:
+    """End a job that is no run: a drift job, or a training that has not come to its record yet.
+
+    Raises NotFound where there is none, Conflict where it has ended, or where it is the steward's.
+    """
+    from .steward import job_id
+
+    cluster = Cluster.connect(settings=workspace.settings)
+    state = cluster.job_state(job)
+    if state not in UNDER_WAY:
+        raise Conflict(f"job {job} has ended already: {state.lower()}")
+    if job in {job_id(run.id, run.attempts) for run in workspace.pipelines.runs()}:
+        raise Conflict(f"job {job} is one of a pipeline run, which the steward would start again")
+    _end(cluster, job)
+
+
+def _end(cluster: Cluster, job: str) -> None:
+    cluster.cancel(job)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while cluster.job_state(job) in UNDER_WAY:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"job {job} did not stop within {STOP_TIMEOUT_S:.0f} s")
+        time.sleep(0.1)
+
+
 def observed(run: Run, cluster: Cluster) -> Run:
     """The run as its job stands: a process that was killed wrote nothing of its end."""
     if run.has_ended or not run.jobs:
@@ -159,7 +180,7 @@ def observed(run: Run, cluster: Cluster) -> Run:
         state = cluster.job_state(run.jobs[-1])
     except NotFound:
         return replace(run, state=STOPPED, error="its cluster is gone")
-    if state in {"PENDING", "RUNNING"}:
+    if state in UNDER_WAY:
         return run
     return replace(run, state=STOPPED if state == "STOPPED" else FAILED, error=run.error or f"its job {state.lower()}")
 

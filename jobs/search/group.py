@@ -19,6 +19,7 @@ from ...platform.model.schema import Schema
 from ...platform.model.task import find_task
 from ..training.determinism import set_determinism
 from ..training.loop import Place, Plan, Training, build_module
+from ..training.parallel import release
 from .rows import open_rows
 
 # The first rank waits for Ray Tune between epochs, for as long as the driver is away.
@@ -35,6 +36,7 @@ class Group:
         self._shared, self._plan, self._state = shared, plan, state
         self._ranks: list[Any] = []
         self._ends: list[Any] = []
+        self._module: nn.Module | None = None
         self.world = int(shared["workers"])
         self.device = torch.device("cuda" if shared["gpus"] else "cpu")
 
@@ -60,11 +62,13 @@ class Group:
         finally:
             for rank in self._ranks:
                 ray.kill(rank)
-            _leave()
+            _leave(self._module)
 
     def training(self) -> Training:
         """This rank's training, where its state says that it is."""
-        return build_training(self._shared, self._plan, self._state, Place(0, self.world, self.device))
+        training = build_training(self._shared, self._plan, self._state, Place(0, self.world, self.device))
+        self._module = training.module
+        return training
 
     def _raise_theirs(self) -> None:
         ended, _ = ray.wait(self._ends, num_returns=len(self._ends), timeout=LAST_WORDS_S)
@@ -81,13 +85,15 @@ class Rank:
         """Train to the last epoch in step with the first rank."""
         device = torch.device("cuda" if shared["gpus"] else "cpu")
         _join(device, address, number, world)
+        module = None
         try:
             training = build_training(shared, plan, state, Place(number, world, device))
+            module = training.module
             _, rows, _ = open_rows(shared, str(device))
             while training.epoch < plan.epochs:
                 training.run_epoch(rows)
         finally:
-            _leave()  # the others notice
+            _leave(module)  # the others notice
 
 
 def build_training(shared: Mapping[str, Any], plan: Plan, state: State | None, place: Place) -> Training:
@@ -108,10 +114,12 @@ def _join(device: torch.device, address: str, rank: int, world: int) -> None:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not dist.is_available():
         raise Unavailable("this torch has no torch.distributed, which search.gpus_per_trial above 1 needs")
-    _leave()  # a group that an earlier trial in this process left
+    _leave(None)  # a group that an earlier trial in this process left
     dist.init_process_group(backend, init_method=address, rank=rank, world_size=world, timeout=TIMEOUT)
 
 
-def _leave() -> None:
+def _leave(module: nn.Module | None) -> None:
+    if module is not None:
+        release(module)
     if dist.is_initialized():
         dist.destroy_process_group()

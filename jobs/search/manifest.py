@@ -52,8 +52,7 @@ class Manifest:
 
     def trials(self) -> list[Trial]:
         """Every trial that was begun, by number."""
-        folder = self._store.path(self._name("trials"))
-        found = self._store.filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        found = self._store.entries(self._name("trials"))
         names = sorted(info.base_name for info in found if info.base_name.endswith(".json"))
         return [Trial.from_dict(json.loads(self._store.read(self._name(f"trials/{name}")))) for name in names]
 
@@ -120,8 +119,7 @@ def fingerprint(terms: Mapping[str, Any]) -> str:
 
 def searches(store: Store) -> list[Manifest]:
     """Every search in the store, the oldest first."""
-    found = store.filesystem.get_file_info(fs.FileSelector(store.path(FOLDER), allow_not_found=True))
-    keys = [info.base_name for info in found if info.type == fs.FileType.Directory]
+    keys = [info.base_name for info in store.entries(FOLDER) if info.type == fs.FileType.Directory]
     manifests = [Manifest(store, key) for key in keys if store.exists(f"{FOLDER}/{key}/search.json")]
     return sorted(manifests, key=lambda manifest: (manifest.began_s(), manifest.key))
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ...platform.data.split import Part
+from ...platform.errors import Unavailable
 from ...platform.model.artifact import LoadedModel, save_artifact
 from ...platform.model.monitored import as_monitored
 from ...platform.model.schema import Schema, table_columns
@@ -20,7 +24,7 @@ from ...platform.registry import Tracker
 from ...platform.registry.tracker import temporary_folder
 from ...platform.stats import Profile, TableTally, fit_binnings, profile_table, widened
 from ...platform.stats.fitting import SAMPLE_ROWS
-from .export import MOST_ROWS, ExportFailed, export_onnx
+from .export import MOST_ROWS, export_onnx
 from .loop import PREDICT_ROWS, Plan, build_module
 from .reader import PartRows
 
@@ -44,7 +48,33 @@ def log_artifact(
     weights: Mapping[str, Tensor],
     parts: Mapping[Part, PartRows],
 ) -> LoggedModel:
-    """Build the artifact from weights and log it to the run; the code of a user's task goes along."""
+    """Build the artifact from weights and log it to the run; the code of a user's task goes along.
+
+    What fails before MLflow is asked marks the run as failed; its last checkpoint stays. Raises Unavailable where the
+    artifact can't be written, and what `Tracker.log_model` raises.
+    """
+    with ExitStack() as until_logged:
+        try:
+            with _sentence(tracker.key):
+                folder = Path(until_logged.enter_context(temporary_folder())) / "artifact"
+                sha256 = _write(folder, tracker, project, schema, plan, weights, parts)
+        except Exception:
+            tracker.finish("FAILED")
+            raise
+        uri = tracker.log_model(folder, schema.signature(), sha256)
+    return LoggedModel(tracker.key, tracker.run_id, uri, sha256, plan)
+
+
+def _write(
+    folder: Path,
+    tracker: Tracker,
+    project: Project,
+    schema: Schema,
+    plan: Plan,
+    weights: Mapping[str, Tensor],
+    parts: Mapping[Part, PartRows],
+) -> str:
+    """The artifact's SHA-256."""
     task = find_task(project.task.use, Path.cwd())
     module = build_module(task, schema, plan)
     module.load_state_dict(dict(weights))
@@ -52,18 +82,23 @@ def log_artifact(
     model = LoadedModel(schema, task, module, schema.signature(), "")
     unseen = [parts["validation"], parts["test"]]
     profile = reference_profile(model, unseen, plan.seed)
-    with temporary_folder() as scratch:
-        folder = Path(scratch) / "artifact"
-        if "onnx" in project.train.export:
-            inputs = task.encode(schema, table_columns(_first(unseen, _names(schema)), _names(schema)))
-            try:
-                tracker.log_metrics({"export/onnx_max_difference": export_onnx(model, inputs, folder)}, 0)
-            except ExportFailed:
-                tracker.finish("FAILED")
-                raise
-        sha256 = save_artifact(folder, module, schema, project.task.use, plan.params, profile, Path.cwd())
-        uri = tracker.log_model(folder, model.signature, sha256)
-    return LoggedModel(tracker.key, tracker.run_id, uri, sha256, plan)
+    if "onnx" in project.train.export:
+        inputs = task.encode(schema, table_columns(_first(unseen, _names(schema)), _names(schema)))
+        tracker.log_metrics({"export/onnx_max_difference": export_onnx(model, inputs, folder)}, 0)
+    return save_artifact(folder, module, schema, project.task.use, plan.params, profile, Path.cwd())
+
+
+@contextmanager
+def _sentence(key: str) -> Iterator[None]:
+    """Raise Unavailable for a disk that takes no artifact, whoever wrote to it."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise Unavailable(
+            f"cannot write the artifact of run {key} below {tempfile.gettempdir()}: {reason}; its last checkpoint "
+            f"stays: `rayloop resume {key}` goes on from there"
+        ) from None
 
 
 def reference_profile(model: LoadedModel, unseen: Sequence[PartRows], seed: int) -> Profile:

@@ -78,11 +78,7 @@ class Checkpoints:
 
     def names(self) -> list[str]:
         """All names, the oldest first, whether complete or not."""
-        try:
-            selector = fs.FileSelector(self._store.path(self._folder), allow_not_found=True)
-            found = self._store.filesystem.get_file_info(selector)
-        except OSError as error:
-            raise Unavailable(f"cannot read {self._store.uri(self._folder)}: {error}") from None
+        found = self._store.entries(self._folder)
         return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
     def read(self, checkpoint: Checkpoint, file: str) -> bytes:
@@ -113,14 +109,13 @@ class Checkpoints:
         """The manifest first: what is half removed is no checkpoint."""
         where = f"{self._folder}/{name}"
         try:
-            if self._store.exists(f"{where}/{MANIFEST}"):
-                self._store.filesystem.delete_file(self._store.path(f"{where}/{MANIFEST}"))
+            self._store.remove(f"{where}/{MANIFEST}")
             if self._store.exists(where):
                 self._store.filesystem.delete_dir(self._store.path(where))
         except FileNotFoundError:
             pass  # another process removed it at the same time
         except OSError as error:
-            raise Unavailable(f"cannot remove {self._store.uri(where)}: {error}") from None
+            raise Unavailable(f"cannot remove {self._store.shown(where)}: {error}") from None
 
 
 class Background:

@@ -147,7 +147,7 @@ def _train(
     state = _last_state(checkpoints)
     if state is None:
         raise TrainingFailed(
-            f"training ended, but its last checkpoint is not in {workspace.store.uri(run.checkpoints)}"
+            f"training ended, but its last checkpoint is not in {workspace.store.shown(run.checkpoints)}"
         )
     return state
 

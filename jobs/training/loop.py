@@ -49,14 +49,26 @@ class OutOfMemory(RayloopError):
 
     exit_code = 1
 
-    def __init__(self, epoch: int, step: int, rows: int) -> None:
-        super().__init__(epoch, step, rows)
-        self.epoch, self.step, self.rows = epoch, step, rows
+    def __init__(self, epoch: int, step: int, rows: int, parts: int) -> None:
+        super().__init__(epoch, step, rows, parts)
+        self.epoch, self.step, self.rows, self.parts = epoch, step, rows, parts
 
     def __str__(self) -> str:
         return (
             f"memory does not suffice for {self.rows} rows at once, in epoch {self.epoch}, step {self.step}: raise "
             "train.accumulate, set train.allow_smaller_batch to true, or lower train.batch_size"
+        )
+
+
+class NoRoom(RayloopError):
+    """What a training needs besides the rows of a step does not fit."""
+
+    exit_code = 1
+
+    def __str__(self) -> str:
+        return (
+            "memory does not suffice for the module, its optimizer and the rows: set train.input to stream, "
+            "train.strategy to fsdp, or train on a larger machine"
         )
 
 
@@ -216,11 +228,11 @@ class Training:
                 return self._gradients(share)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 at_once = math.ceil(share.rows / self.accumulate)
-                if not _is_lack_of_memory(error):
+                if not is_lack_of_memory(error):
                     raise
                 # With several ranks the others wait within this step: only a restart brings all to the same.
                 if not self._plan.allow_smaller_batch or at_once <= 1 or self._place.world > 1:
-                    raise OutOfMemory(self.epoch + 1, self.step + 1, at_once) from None
+                    raise OutOfMemory(self.epoch + 1, self.step + 1, at_once, self.accumulate) from None
             self.accumulate *= 2
             self._say(f"memory does not suffice for {at_once} rows at once: going on with {math.ceil(at_once / 2)}")
             if self._place.device.type == "cuda":
@@ -255,9 +267,12 @@ class Training:
         if not self._pending:
             return
         losses = torch.stack([loss for loss, _ in self._pending]).tolist()
-        for place, (loss, (_, rows)) in enumerate(zip(losses, self._pending, strict=True)):
-            if not math.isfinite(loss):
-                raise TrainingDiverged(self.epoch + 1, self.step - len(losses) + place + 1)
+        bad = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+        if self._place.world > 1:
+            bad = _least(bad, self._place)
+        if bad < len(losses):
+            raise TrainingDiverged(self.epoch + 1, self.step - len(losses) + bad + 1)
+        for loss, (_, rows) in zip(losses, self._pending, strict=True):
             self._total += loss * rows
         self._pending = []
 
@@ -280,18 +295,41 @@ def measure(task: Task, module: nn.Module, rows: Rows | Iterable[Rows]) -> dict[
     answers: list[dict[str, Tensor]] = []
     targets: list[Tensor] = []
     losses = 0.0
-    # FSDP gathers parameters, which inference mode would mark as its own for ever.
-    with torch.no_grad() if is_sharded(module) else torch.inference_mode():
+    try:
         for piece in [rows] if isinstance(rows, Rows) else rows:
-            for first in range(0, piece.count, PREDICT_ROWS):
-                batch = piece.slice(first, first + PREDICT_ROWS)
-                losses += float(task.loss(module, batch)) * len(batch.target)
-                answers.append(task.predict(module, batch.inputs))
+            loss, given = _answers(task, module, piece)
+            losses += loss
+            answers += given
             targets.append(piece.target)
-    module.train(was_training)
+    finally:
+        module.train(was_training)
     joined = {name: torch.cat([answer[name] for answer in answers]).cpu().numpy() for name in answers[0]}
     target = torch.cat(targets).cpu().numpy()
     return {**metrics_of(target, joined, quantile_levels(module)), "loss": losses / len(target)}
+
+
+def _answers(task: Task, module: nn.Module, rows: Rows) -> tuple[float, list[dict[str, Tensor]]]:
+    """The sum of the rows' losses, and their answers; where memory lacks, of fewer rows at once."""
+    at_once = PREDICT_ROWS
+    while True:
+        try:
+            return _answers_by(task, module, rows, at_once)
+        except (MemoryError, RuntimeError) as error:
+            # The ranks of a sharded module compute together: one alone can't begin again.
+            if not is_lack_of_memory(error) or at_once <= 1 or is_sharded(module):
+                raise
+            at_once = min(at_once, rows.count) // 2 or 1
+
+
+def _answers_by(task: Task, module: nn.Module, rows: Rows, at_once: int) -> tuple[float, list[dict[str, Tensor]]]:
+    losses, answers = 0.0, []
+    # FSDP gathers parameters, which inference mode would mark as its own for ever.
+    with torch.no_grad() if is_sharded(module) else torch.inference_mode():
+        for first in range(0, rows.count, at_once):
+            batch = rows.slice(first, first + at_once)
+            losses += float(task.loss(module, batch)) * len(batch.target)
+            answers.append(task.predict(module, batch.inputs))
+    return losses, answers
 
 
 def build_module(task: Task, schema: Any, plan: Plan) -> nn.Module:
@@ -307,6 +345,13 @@ def whole_state(module: nn.Module) -> dict[str, Tensor]:
         name: (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
         for name, tensor in state.items()
     }
+
+
+def _least(number: int, place: Place) -> int:
+    """The least of the ranks' numbers. One rank's loss is the first to be none, and all must name the same step."""
+    told = torch.tensor(float(number)).to(place.device)
+    dist.all_reduce(told, op=dist.ReduceOp.MIN)
+    return int(told)
 
 
 def _parts(share: Share, parts: int) -> Iterator[tuple[Batch, int]]:
@@ -327,8 +372,20 @@ def _generator(device: torch.device) -> torch.Generator:
     return torch.default_generator
 
 
-def _is_lack_of_memory(error: BaseException) -> bool:
+def is_lack_of_memory(error: BaseException) -> bool:
+    """True where a host or a GPU had not as much memory as was asked for."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
-__all__ = ["OutOfMemory", "Place", "Plan", "Training", "TrainingDiverged", "build_module", "measure", "mix"]
+__all__ = [
+    "NoRoom",
+    "OutOfMemory",
+    "Place",
+    "Plan",
+    "Training",
+    "TrainingDiverged",
+    "build_module",
+    "is_lack_of_memory",
+    "measure",
+    "mix",
+]

@@ -50,6 +50,17 @@ def inner(module: nn.Module) -> nn.Module:
     return module.module if isinstance(module, DistributedDataParallel) else module
 
 
+def release(module: nn.Module) -> None:
+    """Free what a module holds of its process group; it trains no more after that. Call it before the group ends.
+
+    DDP's reducer holds the group too. Where it is freed last, whoever happens to free it joins gloo's thread while
+    he holds the interpreter's lock, which that thread may wait for.
+    """
+    if isinstance(module, DistributedDataParallel):
+        for name in ("logger", "reducer"):  # the logger holds the reducer
+            module.__dict__.pop(name, None)
+
+
 def gradients_stay(module: nn.Module, is_last: bool) -> AbstractContextManager[Any]:
     """Within, gradients are added up and not exchanged, but for the last part of a step."""
     if isinstance(module, DistributedDataParallel) and not is_last:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...platform.data import Snapshot, Store
-from ...platform.errors import Conflict, InvalidInput, NotFound, RayloopError
+from ...platform.errors import Conflict, InvalidInput, NotFound, RayloopError, Unavailable
 from ...platform.model.schema import Schema
 from ...platform.project import Project
-from .loop import OutOfMemory, Plan, TrainingDiverged
+from .loop import NoRoom, OutOfMemory, Plan, TrainingDiverged
 
 SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "build", "dist"})
 # Faults that the next try would meet again; a worker that died or a store that was away is not one.
-_FINAL: tuple[type[RayloopError], ...] = (TrainingDiverged, OutOfMemory, InvalidInput, NotFound, Conflict)
+_FINAL: tuple[type[RayloopError], ...] = (TrainingDiverged, OutOfMemory, NoRoom, InvalidInput, NotFound, Conflict)
 _FREE = frozenset({"allow_smaller_batch"})  # what may change between two tries of a run
 
 
@@ -44,13 +45,13 @@ class Run:
 
     def forget_failure(self) -> None:
         """Begin a new job of the run: what stopped the last one may be mended."""
-        if self._store.exists(f"{self._folder}/failed.json"):
-            self._store.filesystem.delete_file(self._store.path(f"{self._folder}/failed.json"))
+        self._store.remove(f"{self._folder}/failed.json")
 
     def fail(self, error: RayloopError) -> RayloopError:
         """Note a fault that every further try would meet; returns it, to be raised."""
         if isinstance(error, _FINAL):
-            self._write("failed.json", {"kind": type(error).__name__, "fields": list(error.args)})
+            with suppress(Unavailable):  # the fault is worth more than that it can't be noted; the next try meets it
+                self._write("failed.json", {"kind": type(error).__name__, "fields": list(error.args)})
         return error
 
     def failure(self) -> dict[str, Any]:

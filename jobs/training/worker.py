@@ -14,7 +14,6 @@ import ray.train.torch
 import torch
 
 from ...platform.data import Snapshot, Store, open_snapshot
-from ...platform.errors import RayloopError, Unavailable
 from ...platform.model.schema import Schema
 from ...platform.model.task import Task, find_task
 from ...platform.project import Project
@@ -22,13 +21,14 @@ from ..report import say
 from .checkpoint import Checkpoints
 from .data import Rows, encode_rows, forget_tables, part_tables
 from .determinism import set_determinism
+from .faults import noted
 from .feed import Feed, MemoryFeed
-from .loop import OutOfMemory, Place, Plan, Training, TrainingDiverged, build_module
-from .parallel import prepare_module
+from .loop import Place, Plan, Training, build_module
+from .parallel import prepare_module, release
 from .reader import open_parts, read_parts
 from .run import Run
 from .saving import STATE_FILE, Saver
-from .session import Session
+from .session import Outside, Session
 from .stream import StreamFeed
 from .suspects import suspects
 from .witness import COUNTED_ROWS, Witness
@@ -62,6 +62,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     os.nice(max(0, NICENESS - os.nice(0)))
     project = Project.model_validate(config["project"])
     store = Store(config["store"])
+    store.require()  # the job read from it
     run = Run(store, config["key"])
     if failure := run.failure():
         return failure  # an earlier try of this job found that every try ends so
@@ -74,40 +75,48 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     set_determinism(project.train.deterministic, place.device)
     torch.set_float32_matmul_precision("high" if plan.tf32 else "highest")
 
-    task, schema = find_task(project.task.use, Path.cwd()), Schema.from_dict(config["schema"])
-    snapshot = open_snapshot(store, config["snapshot"])
-    feed, held_out, sample = open_rows(task, schema, snapshot, project, plan, place)
-    module, reason = prepare_module(task, build_module(task, schema, plan), plan, place, sample.slice(0, SAMPLE_ROWS))
-    if reason:
-        tell(f"train.compile: the module runs uncompiled: {reason}")
-    saver = Saver(Checkpoints(store, run.checkpoints, project.train.checkpoint.keep), place, plan.strategy, tell)
-    training = Training(task, module, plan, place, tell)
-    # Evaluating a sharded module takes all ranks; else it is rank 0's.
-    judges = place.rank == 0 or plan.strategy == "fsdp"
     outside = RayTrain(tell, config["began_s"])
-    witness = Witness(task, project, training, place, sample.slice(0, COUNTED_ROWS))
-    if project.train.profile:
-        witness.profile_to(store, f"runs/{run.key}/profile")
-    session = Session(training, place, saver, project.train.checkpoint, outside, tell, witness)
-    try:
-        session.run(feed, held_out if judges else None)
-    except Unavailable:
-        raise  # the store is away or full: the next try may find it well
-    except TrainingDiverged as error:
-        names = [feature.name for feature in schema.features] + [schema.target.name]
-        columns = suspects(schema, open_parts(snapshot, project, "stream")["train"].tables(names))
-        raise run.fail(TrainingDiverged(error.epoch, error.step, columns)) from None
-    except OutOfMemory as error:
-        if plan.allow_smaller_batch and error.rows > 1:
-            tell(f"memory does not suffice for {error.rows} rows at once: the next try computes half as many")
-            run.set_accumulate(training.accumulate * 2)
-            raise
-        raise run.fail(error) from None
-    except RayloopError as error:
-        raise run.fail(error) from None
-    finally:
-        witness.end()
+    train_rank(project, Schema.from_dict(config["schema"]), config["snapshot"], store, run, plan, place, outside, tell)
     return {}
+
+
+def train_rank(
+    project: Project,
+    schema: Schema,
+    digest: str,
+    store: Store,
+    run: Run,
+    plan: Plan,
+    place: Place,
+    outside: Outside,
+    tell: Callable[[str], None],
+) -> None:
+    """Train on this rank until the plan's end, or raise an error of ours; a final one is noted for the job."""
+
+    def columns() -> str:
+        names = [feature.name for feature in schema.features] + [schema.target.name]
+        return suspects(schema, open_parts(open_snapshot(store, digest), project, "stream")["train"].tables(names))
+
+    with noted(run, plan, tell, columns):
+        task, snapshot = find_task(project.task.use, Path.cwd()), open_snapshot(store, digest)
+        feed, held_out, sample = open_rows(task, schema, snapshot, project, plan, place)
+        built = build_module(task, schema, plan)
+        module, reason = prepare_module(task, built, plan, place, sample.slice(0, SAMPLE_ROWS))
+        if reason:
+            tell(f"train.compile: the module runs uncompiled: {reason}")
+        saver = Saver(Checkpoints(store, run.checkpoints, project.train.checkpoint.keep), place, plan.strategy, tell)
+        training = Training(task, module, plan, place, tell)
+        # Evaluating a sharded module takes all ranks; else it is rank 0's.
+        judges = place.rank == 0 or plan.strategy == "fsdp"
+        witness = Witness(task, project, training, place, sample.slice(0, COUNTED_ROWS))
+        if project.train.profile:
+            witness.profile_to(store, f"runs/{run.key}/profile")
+        session = Session(training, place, saver, project.train.checkpoint, outside, tell, witness)
+        try:
+            session.run(feed, held_out if judges else None)
+        finally:
+            witness.end()
+            release(module)  # Ray Train ends the group when this returns, and a fault's traceback holds the module
 
 
 def open_rows(

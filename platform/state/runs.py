@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pyarrow import fs
-
 from ..data.store import Store
 from ..errors import InvalidInput, NotFound
 
@@ -111,7 +109,7 @@ class Runs:
         return replace(run, **progress)
 
     def find(self, beginning: str) -> Run:
-        """The run of which this is the key, or the beginning of the key.
+        """The run of which this is the key, the beginning of the key, or the name of a job that worked on it.
 
         Raises NotFound where there is none, InvalidInput where there are several.
         """
@@ -119,6 +117,7 @@ class Runs:
         if beginning in keys:
             return self.get(beginning)
         found = [key for key in keys if key.startswith(beginning)] if beginning else []
+        found = found or [run.key for run in self.all() if beginning in run.jobs]
         if not found:
             raise NotFound(f"no run {beginning!r} is known here: `rayloop runs` lists them")
         if len(found) > 1:
@@ -135,8 +134,7 @@ class Runs:
 
     def keys(self) -> list[str]:
         """The keys of all runs, in order."""
-        folder = fs.FileSelector(self._store.path(FOLDER), allow_not_found=True)
-        return sorted(unquote(info.base_name) for info in self._store.filesystem.get_file_info(folder))
+        return sorted(unquote(info.base_name) for info in self._store.entries(FOLDER))
 
     def all(self) -> list[Run]:
         """All runs, oldest first."""

@@ -96,7 +96,7 @@ def test_a_killed_worker_changes_no_number(live: Live, make_project) -> None:
 
 def test_a_gpu_that_is_not_there_is_one_sentence(live: Live, make_project) -> None:
     folder = make_project("greedy", gpu="true")
-    printed = live.run("train", cwd=folder, expect=1)
+    printed = live.run("train", cwd=folder, expect=5)
     errors = [line for line in printed.splitlines() if line.startswith("error: ")]
     assert errors == [
         "error: train.gpu is true and train.workers is 1, but the cluster has 0 GPUs: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,47 @@ def test_a_key_is_whole_in_a_narrow_terminal(runs: list[Run], workspace: Workspa
     assert key in listed
 
 
+@pytest.mark.parametrize(
+    ("columns", "kept"), [(60, ["run", "state", "epoch", "metric", "version"]), (40, ["run", "state"])]
+)
+def test_in_a_narrow_terminal_columns_give_way_and_none_is_cut(runs: list[Run], columns: int, kept: list[str]) -> None:
+    command = ["--address", NOBODY, "runs", "toy"]
+    lines = CliRunner().invoke(main, command, env={"COLUMNS": str(columns)}).stdout.splitlines()
+    assert lines[0].split()[:2] == ["run", "state"]
+    assert set(kept) <= set(lines[0].split())
+    assert [line.split()[:2] for line in lines[1:3]] == [["toy-train-aa", "finished"], ["toy-train-ab", "failed"]]
+    assert max(len(line) for line in lines[:3]) <= columns
+    assert not any("\u2026" in line for line in lines)
+
+
+def test_compared_runs_are_named_whole_in_a_narrow_terminal(workspace: Workspace) -> None:
+    keys = [f"a-project-of-a-long-name-train-0123abc{n}" for n in range(3)]
+    for n, key in enumerate(keys):
+        workspace.runs.save(Run(key=key, project="long", kind="train", state="finished", params={"seed": str(n)}))
+    text = CliRunner().invoke(main, ["compare", *keys], env={"COLUMNS": "60"}).stdout
+    assert "\u2026" not in text
+    heads = [line[6:] for line in text.splitlines() if not line.startswith("seed")]
+    columns = [list(parts) for parts in zip(*(head.split() for head in heads), strict=True)]
+    assert ["".join(parts) for parts in columns] == keys
+
+
+def test_an_empty_list_is_a_sentence(workspace: Workspace, own_home: Path) -> None:
+    found = rayloop("runs")
+    assert (found.exit_code, found.stdout) == (
+        0,
+        f"no run is known in {own_home}/store/runs: `rayloop train` starts one\n",
+    )
+    assert rayloop("runs", "nobody").stdout.startswith("no run of project 'nobody' is known in ")
+
+
+def test_why_the_latest_failed_is_told_below_the_list(runs: list[Run], workspace: Workspace) -> None:
+    for n in range(4):
+        run = Run(key=f"bad-train-{n}", project="bad", kind="train", state="failed", error=f"reason {n}", began_s=n + 1)
+        workspace.runs.save(run)
+    lines = rayloop("runs", "bad").stdout.splitlines()
+    assert lines[5:] == [f"bad-train-{n}: reason {n}" for n in (1, 2, 3)]
+
+
 def test_the_list_can_be_bounded_and_read_by_machines(runs: list[Run]) -> None:
     assert [run["key"] for run in json.loads(rayloop("runs", "toy", "--json").stdout)] == [
         "toy-train-aa",
@@ -96,6 +138,8 @@ def test_what_differs_is_compared(runs: list[Run]) -> None:
         (("stop", "toy"), 2, "'toy' is the beginning of 2 runs: toy-train-aa, toy-train-ab"),
         (("stop", "toy-train-aa"), 4, "run toy-train-aa has ended already: finished"),
         (("stop", "other"), 5, f"no Ray cluster answers at {NOBODY}"),
+        (("stop", ""), 3, "no run '' is known here"),
+        (("resume", "toy-train-aa"), 4, "run toy-train-aa has ended well: it is toy v1"),
         (("resume", "nobody"), 3, "no run 'nobody'"),
         (("resume", "toy-train-a"), 2, "2 runs"),
         (("resume", "toy-train-ab"), 5, f"no Ray cluster answers at {NOBODY}"),

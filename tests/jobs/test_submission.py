@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 import rayloop.jobs
+from click.testing import CliRunner
+from rayloop.cli import main
 from rayloop.cluster import Cluster
 from rayloop.jobs import TrainResult, submission
 from rayloop.jobs.report import RESULT_SIGN, Progress
 from rayloop.jobs.run_tables import differences, headline
+from rayloop.jobs.steward import job_id
 from rayloop.platform.errors import Conflict, NotFound
 from rayloop.platform.settings import Settings
 from rayloop.platform.state import Run
@@ -216,6 +219,48 @@ def test_a_run_is_stopped_and_says_so(cluster: FakeCluster, workspace: Workspace
     assert (stopped.state, stopped.epoch, cluster.states["toy-train-1"]) == ("stopped", 3, "STOPPED")
     with pytest.raises(Conflict, match="run toy-train-1 has ended already: stopped"):
         submission.stop(workspace, workspace.runs.get(run.key))
+
+
+def test_a_job_that_is_no_run_is_stopped_by_its_whole_name(cluster: FakeCluster, workspace: Workspace) -> None:
+    cluster.states |= {"toy-train-9": "RUNNING", "old": "SUCCEEDED"}
+    assert CliRunner().invoke(main, ["stop", "toy-train-9"]).stdout == "job toy-train-9 is stopped: it had no run yet\n"
+    assert cluster.states["toy-train-9"] == "STOPPED"
+    for name, code, sentence in (
+        ("toy-train-9", 4, "job toy-train-9 has ended already: stopped"),
+        ("old", 4, "job old has ended already: succeeded"),
+        ("nothing", 3, "no run 'nothing' is known here: `rayloop runs` lists them"),
+    ):
+        found = CliRunner().invoke(main, ["stop", name])
+        assert (found.exit_code, found.stderr) == (code, f"error: {sentence}\n")
+
+
+def test_a_pipeline_s_job_is_the_steward_s(cluster: FakeCluster, workspace: Workspace, known: Known) -> None:
+    run = workspace.pipelines.create("toy", "manual", "by hand")
+    workspace.pipelines.set_state(run.id, "running", attempt=True)
+    job = job_id(run.id, 1)
+    cluster.states[job] = "RUNNING"
+    with pytest.raises(Conflict, match=f"job {job} is one of a pipeline run, which the steward would start again"):
+        submission.stop_job(workspace, job)
+    assert cluster.states[job] == "RUNNING"
+
+
+def test_a_run_is_found_by_a_job_of_it_too(workspace: Workspace, known: Known) -> None:
+    save(workspace, known, jobs=("toy-train-1", "toy-train-1-2"))
+    assert workspace.runs.find("toy-train-1-2").key == "toy-train-1"
+
+
+def test_who_leaves_is_told_what_goes_on(cluster: FakeCluster, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def logs(job: str, *, follow: bool = False) -> Iterator[str]:
+        yield "[rayloop] training"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "logs", logs)
+    monkeypatch.chdir(project)
+    found = CliRunner().invoke(main, ["train"])
+    ((job, _, _),) = cluster.submitted
+    assert found.exit_code == 130
+    assert found.stderr == f"job {job} goes on: `rayloop logs {job} -f` follows it, `rayloop stop {job}` ends it\n"
+    assert cluster.states[job] != "STOPPED"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from rayloop.jobs.search.worker import plan_of
 from rayloop.jobs.training.loop import Place
 
 SCRIPT = """
-import json, sys
+import json, sys, weakref
 import torch
 from rayloop.jobs.search import group
 from rayloop.jobs.search.rows import open_rows
@@ -40,8 +40,10 @@ else:
     while training.epoch < plan.epochs:
         losses.append(training.run_epoch(rows))
         training.evaluate(held_out)
-    group._leave()
-    group._leave()  # nothing is left to leave
+    reducer = weakref.ref(training.module.reducer)
+    group._leave(training.module)
+    assert reducer() is None  # although the training is still there
+    group._leave(None)  # nothing is left to leave
     print(json.dumps({"losses": losses, "score": training.best_score}))
 """
 
@@ -75,6 +77,49 @@ def test_two_ranks_train_as_one_does(shared: dict[str, Any], known: Any, tmp_pat
     both = json.loads(said[0][0].splitlines()[-1])
     assert both["losses"] == pytest.approx(losses, rel=0.02)
     assert both["score"] == pytest.approx(alone.best_score, abs=0.05)
+
+
+MODULE_SCRIPT = """
+import sys, weakref
+import torch
+import torch.distributed as dist
+from torch import nn
+from rayloop.jobs.search import group
+from rayloop.jobs.training.parallel import inner
+
+device, address, number, times = torch.device("cpu"), sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+held = []  # as the traceback of a fault does
+for turn in range(times):
+    group._join(device, address[turn * 30 :][:30].strip(), number, 2)
+    module = nn.parallel.DistributedDataParallel(nn.Linear(4, 4), gradient_as_bucket_view=True)
+    for _ in range(20):
+        module(torch.ones(8, 4)).mean().backward()
+    reducer = weakref.ref(module.reducer)
+    held.append(module)
+    group._leave(module)
+    assert reducer() is None
+    assert not dist.is_initialized()
+    assert inner(module)(torch.ones(1, 4)).shape == (1, 4)  # what it learnt is still there
+    print("left", turn, flush=True)
+"""
+
+
+def test_ranks_leave_a_group_again_and_again_although_their_modules_are_held(tmp_path: Path) -> None:
+    """Five groups in the same two processes, which then end by themselves."""
+    script = tmp_path / "leave.py"
+    script.write_text(MODULE_SCRIPT)
+    addresses = "".join(f"tcp://127.0.0.1:{free_port()}".ljust(30) for _ in range(5))
+    commands = [[sys.executable, str(script), addresses, str(number), "5"] for number in (0, 1)]
+    ranks = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands
+    ]
+    try:
+        said = [rank.communicate(timeout=90) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], said
+    assert [out.split()[-1] for out, _ in said] == ["4", "4"]
 
 
 def test_a_rank_that_diverges_ends_the_others_too(shared: dict[str, Any], tmp_path: Path) -> None:

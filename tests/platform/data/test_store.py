@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -163,3 +164,42 @@ def test_a_folder_goes_to_an_object_store_too(tmp_path: Path) -> None:
     store.put_folder("models/x", tmp_path / "source")
     store.put_folder("models/x", tmp_path / "source")
     assert (tmp_path / "bucket/rayloop/models/x/deep/a.bin").read_bytes() == b"one"
+
+
+def test_a_store_that_was_there_and_is_gone_is_not_begun_anew(store: Store) -> None:
+    store.write("a/b.bin", b"one")
+    shutil.rmtree(store.root)
+    calls: list[Callable[[], object]] = [
+        lambda: store.write("a/c.bin", b"two"),
+        lambda: store.read("a/b.bin"),
+        lambda: store.open("a/b.bin"),
+    ]
+    for call in calls:
+        with pytest.raises(Unavailable) as caught:
+            call()
+        assert str(caught.value) == f"the store {store.root} is gone: its folder is not there any more"
+    with pytest.raises(Unavailable, match="is gone"):
+        Store(store.root).require()
+    assert not Path(store.root).exists()
+    Store(store.root).write("a/b.bin", b"three")  # another process may begin it
+
+
+def test_files_are_listed_and_removed_where_they_are(store: Store) -> None:
+    assert store.entries("a") == []
+    store.remove("a/b.bin")
+    store.write("a/b.bin", b"one")
+    assert [found.base_name for found in store.entries("a")] == ["b.bin"]
+    store.remove("a/b.bin")
+    assert not store.exists("a/b.bin")
+    Path(store.path("a/folder")).mkdir()
+    with pytest.raises(Unavailable, match=r"cannot remove .*/store/a/folder: "):
+        store.remove("a/folder")
+
+
+def test_the_options_of_a_root_stay_at_the_end_of_a_uri() -> None:
+    """As an object store of one's own is named; asking for the URI asks nobody."""
+    store = Store("s3://key:word@bucket/rows?endpoint_override=127.0.0.1%3A9&scheme=http&region=x")
+    assert store.uri("a/b.bin") == (
+        "s3://key:word@bucket/rows/a/b.bin?endpoint_override=127.0.0.1%3A9&scheme=http&region=x"
+    )
+    assert Store(store.uri("a")).path("") == "bucket/rows/a"
