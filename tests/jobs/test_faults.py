@@ -26,6 +26,7 @@ from rayloop.jobs.training.data import forget_tables, part_tables
 from rayloop.jobs.training.faults import noted
 from rayloop.jobs.training.loop import NoRoom, OutOfMemory, Place, Plan, TrainingDiverged, measure
 from rayloop.jobs.training.preparation import prepare
+from rayloop.jobs.training.reader import open_parts
 from rayloop.jobs.training.run import Run, raise_failure
 from rayloop.jobs.training.saving import STATE_FILE
 from rayloop.jobs.training.session import Alone
@@ -80,7 +81,9 @@ class Tries:
 
     def train(self, outside: Alone | None = None, plan: Plan | None = None) -> None:
         """Train on one rank to the end, from the newest checkpoint."""
-        schema, made = prepare(plan or Plan.of(self.project), self.project, part_tables(self.snapshot, self.project))
+        parts = open_parts(self.snapshot, self.project, "memory")
+        schema, made = prepare(plan or Plan.of(self.project), self.project, parts)
+        del parts
         forget_tables()
         digest, outside = self.snapshot.digest, outside or Alone()
         train_rank(self.project, schema, digest, self.store, self.run, made, Place(), outside, self.said.append)
@@ -338,12 +341,12 @@ def test_a_disk_that_takes_no_artifact_leaves_the_training_at_its_end(
 ) -> None:
     tries = tries_of(tmp_path, tmp_path / "store", epochs=1)
     tries.train()
-    parts = part_tables(tries.snapshot, tries.project)
+    parts = open_parts(tries.snapshot, tries.project, "memory")
     schema, plan = prepare(Plan.of(tries.project), tries.project, parts)
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
 
     def log(tracker: Ended) -> Any:
-        return log_artifact(tracker, tries.project, schema, plan, tries.last()["best"], tries.snapshot)  # type: ignore[arg-type]
+        return log_artifact(tracker, tries.project, schema, plan, tries.last()["best"], parts)  # type: ignore[arg-type]
 
     fill(disk)
     os.truncate(disk / "filler", (disk / "filler").stat().st_size - left_bytes)
