@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,20 +244,28 @@ def _node(row: Mapping[str, Any]) -> NodeStatus:
 def _follow(client: Any, job: str) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     stream = client.tail_job_logs(job)
+    coming: asyncio.Task[str | None] | None = None
     try:
         rest = ""
         while True:
-            try:
-                rest += loop.run_until_complete(anext(stream))
-            except StopAsyncIteration:
+            coming = loop.create_task(_next_of(stream))
+            if (more := loop.run_until_complete(coming)) is None:
                 break
-            *lines, rest = rest.split("\n")
+            *lines, rest = (rest + more).split("\n")
             yield from lines
         if rest:
             yield rest
     finally:
+        if coming is not None and not coming.done():  # Ctrl-C while it waits: what still reads can't be closed
+            coming.cancel()
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(coming)
         loop.run_until_complete(stream.aclose())  # a reader may stop early; the connection must not stay
         loop.close()
+
+
+async def _next_of(stream: AsyncIterator[str]) -> str | None:
+    return await anext(stream, None)
 
 
 def _last_sentence(lines: list[str]) -> str:

@@ -19,7 +19,7 @@ RESULT_SIGN = "[rayloop:result] "
 
 def say(text: str) -> None:
     """One line of progress."""
-    print(LINE_SIGN + text, flush=True)  # noqa: T201
+    _write(LINE_SIGN + text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Progress:
 
 def say_progress(progress: Progress) -> None:
     """One line that a terminal turns into a bar, and everything else into a sentence."""
-    print(PROGRESS_SIGN + json.dumps(asdict(progress)), flush=True)  # noqa: T201
+    _write(PROGRESS_SIGN + json.dumps(asdict(progress)))
 
 
 def run_job(work: Callable[[], Mapping[str, Any]]) -> None:
@@ -47,11 +47,16 @@ def run_job(work: Callable[[], Mapping[str, Any]]) -> None:
     try:
         result = work()
     except RayloopError as error:
-        print(ERROR_SIGN + str(error), flush=True)  # noqa: T201
+        _write(ERROR_SIGN + str(error))
         # Ray's threads can hold a failing driver for seconds; everything durable is written by now.
-        sys.stdout.flush()
         os._exit(error.exit_code)
-    print(RESULT_SIGN + json.dumps(result), flush=True)  # noqa: T201
+    _write(RESULT_SIGN + json.dumps(result))
+
+
+def _write(line: str) -> None:
+    """Not by `print`: in its workers Ray Train puts another one in its place, which says everything twice."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def parse_result(line: str) -> dict[str, Any] | None:

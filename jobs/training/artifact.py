@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,8 @@ def log_artifact(
                 folder = Path(until_logged.enter_context(temporary_folder())) / "artifact"
                 sha256 = _write(folder, tracker, project, schema, plan, weights, parts)
         except Exception:
-            tracker.finish("FAILED")
+            with suppress(Unavailable):
+                tracker.finish("FAILED")
             raise
         uri = tracker.log_model(folder, schema.signature(), sha256)
     return LoggedModel(tracker.key, tracker.run_id, uri, sha256, plan)

@@ -6,6 +6,7 @@ import io
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def fit(
     try:
         state = _train(workspace, project, snapshot, schema, plan, run)
     except Exception:
-        tracker.finish("FAILED")
+        with suppress(Unavailable):  # the store may be what fails: its first sentence says more than its last
+            tracker.finish("FAILED")
         raise
     log_witness(tracker, state["kept"])
     tracker.log_history(state["history"])  # what the reporter told already is not told again, and what it lost is

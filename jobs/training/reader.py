@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...platform.data import PARTS, Snapshot, assign_parts, read_pieces
 from ...platform.data.split import Part
-from ...platform.errors import InvalidInput
+from ...platform.errors import InvalidInput, Unavailable
 from ...platform.project import Project
 from .data import part_tables
 from .feed import shuffled
@@ -160,14 +160,21 @@ class PartReader:
 
     def _pieces(self, group: RowGroup, columns: Sequence[str]) -> Iterator[pa.Table]:
         _require(columns, self.names)
-        first = 0
+        first, store = 0, self._snapshot.store
         with self._open(group.file) as opened:
-            is_local = self._snapshot.store.is_local
-            for piece in read_pieces(opened, is_local=is_local, groups=[group.number], columns=columns):
+            pieces = read_pieces(opened, is_local=store.is_local, groups=[group.number], columns=columns)
+            while (piece := self._next(pieces, group)) is not None:
                 wanted = group.is_in_part[first : first + piece.num_rows]
                 first += piece.num_rows
                 if wanted.any():
                     yield piece if wanted.all() else piece.filter(pa.array(wanted))
+
+    def _next(self, pieces: Iterator[pa.Table], group: RowGroup) -> pa.Table | None:
+        try:
+            return next(pieces, None)
+        except OSError as error:  # of the store, or of what lies in it
+            file = self._snapshot.manifest.files[group.file]
+            raise Unavailable(f"cannot read {self._snapshot.store.shown(file.object_name)}: {error}") from None
 
     def _list(self, is_in_part: NDArray[np.bool_]) -> Iterator[RowGroup]:
         first = 0

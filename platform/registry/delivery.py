@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -87,6 +88,7 @@ class Delivery:
 
     def __init__(self, settings: Settings, project: str, key: str, kind: str, *, makes: bool) -> None:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of each table that it makes
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where each run's page is
         self._settings = settings
         self._project, self._key, self._kind, self._makes = project, key, kind, makes
         self.run_id = ""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import pickle
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rayloop.cluster import Cluster, JobFailed
-from rayloop.cluster.cluster import ERROR_SIGN
+from rayloop.cluster.cluster import ERROR_SIGN, _follow
 from rayloop.platform.settings import Settings
 
 
@@ -52,3 +56,38 @@ def test_a_job_fails_as_it_said(
 
 def test_a_job_that_did_well_is_no_error(own_home: Path) -> None:
     Told(own_home, {"status": "SUCCEEDED", "driver_exit_code": 0}, []).wait("j")
+
+
+class Stream:
+    """Ray's client of a job that says something, and then nothing for long."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        try:
+            yield "one\ntwo\nth"
+            await asyncio.sleep(600)
+        finally:
+            self.is_closed = True
+
+
+def test_ctrl_c_while_nothing_comes_is_what_it_is_and_closes_the_connection() -> None:
+    stream = Stream()
+    lines: list[str] = []
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            lines.extend(_follow(stream, "j"))
+    finally:
+        timer.join()
+    assert (lines, stream.is_closed) == (["one", "two"], True)
+
+
+def test_a_reader_may_stop_early() -> None:
+    stream = Stream()
+    lines = _follow(stream, "j")
+    assert next(lines) == "one"
+    lines.close()  # type: ignore[attr-defined]
+    assert stream.is_closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from rayloop.cli import main
+from rayloop.jobs.run_tables import comparison_table, runs_table
 from rayloop.platform.state import Run
 from rayloop.platform.workspace import Workspace
+from rich.console import Console
+from rich.table import Table
 
 from .conftest import Known
 
@@ -69,28 +73,38 @@ def test_a_key_is_whole_in_a_narrow_terminal(runs: list[Run], workspace: Workspa
     assert key in listed
 
 
+def printed(table: Table, columns: int) -> list[str]:
+    """A table as a terminal of so many columns shows it."""
+    console = Console(width=columns, file=io.StringIO(), highlight=False, markup=False)
+    console.print(table)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
+
+
 @pytest.mark.parametrize(
-    ("columns", "kept"), [(60, ["run", "state", "epoch", "metric", "version"]), (40, ["run", "state"])]
+    ("columns", "kept"),
+    [
+        (160, ["run", "kind", "state", "epoch", "metric", "version", "began", "(UTC)", "took"]),
+        (70, ["run", "kind", "state", "epoch", "metric", "version", "took"]),
+        (60, ["run", "state", "epoch", "metric", "version"]),
+        (40, ["run", "state", "version"]),
+    ],
 )
 def test_in_a_narrow_terminal_columns_give_way_and_none_is_cut(runs: list[Run], columns: int, kept: list[str]) -> None:
-    command = ["--address", NOBODY, "runs", "toy"]
-    lines = CliRunner().invoke(main, command, env={"COLUMNS": str(columns)}).stdout.splitlines()
-    assert lines[0].split()[:2] == ["run", "state"]
-    assert set(kept) <= set(lines[0].split())
-    assert [line.split()[:2] for line in lines[1:3]] == [["toy-train-aa", "finished"], ["toy-train-ab", "failed"]]
-    assert max(len(line) for line in lines[:3]) <= columns
+    lines = printed(runs_table(runs[:2], 1_700_000_100.0, columns), columns)
+    assert lines[0].split() == kept
+    states = [(line.split()[0], line.split()[kept.index("state")]) for line in lines[1:]]
+    assert states == [("toy-train-aa", "finished"), ("toy-train-ab", "failed")]
+    assert max(len(line.rstrip()) for line in lines) <= columns
     assert not any("\u2026" in line for line in lines)
 
 
-def test_compared_runs_are_named_whole_in_a_narrow_terminal(workspace: Workspace) -> None:
+def test_compared_runs_are_named_whole_in_a_narrow_terminal() -> None:
     keys = [f"a-project-of-a-long-name-train-0123abc{n}" for n in range(3)]
-    for n, key in enumerate(keys):
-        workspace.runs.save(Run(key=key, project="long", kind="train", state="finished", params={"seed": str(n)}))
-    text = CliRunner().invoke(main, ["compare", *keys], env={"COLUMNS": "60"}).stdout
-    assert "\u2026" not in text
-    heads = [line[6:] for line in text.splitlines() if not line.startswith("seed")]
-    columns = [list(parts) for parts in zip(*(head.split() for head in heads), strict=True)]
-    assert ["".join(parts) for parts in columns] == keys
+    found = [Run(key, "long", "train", params={"seed": str(n)}) for n, key in enumerate(keys)]
+    lines = printed(comparison_table(found, every=False), 60)
+    assert not any("\u2026" in line for line in lines)
+    heads = [line.split() for line in lines if not line.startswith("seed")]
+    assert ["".join(parts) for parts in zip(*heads, strict=True)] == keys
 
 
 def test_an_empty_list_is_a_sentence(workspace: Workspace, own_home: Path) -> None:
