@@ -22,9 +22,11 @@ from ...platform.data.split import Part
 from ...platform.model.schema import Schema
 from ...platform.model.task import Task
 from ...platform.project import Project
-from .data import Rows, encode_rows
-from .feed import Share, cut, shuffled
+from .data import Rows
+from .feed import Share, in_order, shuffled
 from .plan import Place, Plan, mix
+from .prefetch import Prefetch, Sent
+from .window import Chosen, mixed
 
 AHEAD = 1  # windows read ahead of the one that is trained on: each takes its memory
 
@@ -53,10 +55,13 @@ class PartReader:
 
     def read(self, group: RowGroup, columns: Sequence[str]) -> pa.Table:
         """The rows of a group that are in the part."""
+        return self.choose(group, columns).taken(columns)
+
+    def choose(self, group: RowGroup, columns: Sequence[str]) -> Chosen:
+        """All rows of a group, and which of them are in the part."""
         if self._file is None or self._file[0] != group.file:
             self._file = (group.file, _open(self._snapshot, group.file))
-        table = self._file[1].read_row_group(group.number, columns=list(columns))
-        return table if len(group.places) == table.num_rows else table.take(pa.array(group.places))
+        return Chosen(self._file[1].read_row_group(group.number, columns=list(columns)), group.places)
 
     def _list(self) -> Iterator[RowGroup]:
         first = 0
@@ -83,14 +88,22 @@ class StreamFeed:
     def shares(self, epoch: int, first_step: int) -> Iterator[Share]:
         """This process's shares; a thread reads the next rows meanwhile."""
         size = self._plan.batch_size
+        prefetch = Prefetch(self._place.device)
         left: Rows | None = None  # in the order of the epoch, less than a batch
-        for rows in _ahead(self._windows(epoch, first_step * size)):
-            joined = rows if left is None else _joined(left, rows)
-            whole = joined.count // size * size
-            yield from cut(joined, torch.arange(whole), size, self._place)
-            left = _kept(joined, whole)
+        for sent in _ahead(map(prefetch.send, self._windows(epoch, first_step * size))):
+            rows = prefetch.receive(sent)
+            first = 0
+            if left is not None and left.count:  # a batch that begins in one window and ends in the next
+                first = min(size - left.count, rows.count)
+                left = _joined(left, _part(rows, 0, first))
+                if left.count < size:
+                    continue
+                yield from in_order(left, size, self._place)
+            whole = first + (rows.count - first) // size * size
+            yield from in_order(_part(rows, first, whole), size, self._place)
+            left = _copied(_part(rows, whole, rows.count))
         if left is not None and left.count:
-            yield from cut(left, torch.arange(left.count), size, self._place)
+            yield from in_order(left, size, self._place)
 
     def _windows(self, epoch: int, skipped: int) -> Iterator[Rows]:
         """Mixed rows, window by window, without the first `skipped` rows of the epoch."""
@@ -101,11 +114,9 @@ class StreamFeed:
             if skipped >= count:
                 skipped -= count
                 continue
-            table = pa.concat_tables([self._reader.read(group, self._columns) for group in window])
-            rows = encode_rows(self._task, self._schema, table)
-            del table
-            batch = rows.take(shuffled(count, mix(seed, number + 1))[skipped:])
-            yield Rows(batch.inputs, batch.target).to(self._place.device)
+            chosen = (self._reader.choose(group, self._columns) for group in window)
+            rows = mixed(self._task, self._schema, chosen, shuffled(count, mix(seed, number + 1)))
+            yield _part(rows, skipped, count)
             skipped = 0
 
 
@@ -122,12 +133,12 @@ def _windows_of(groups: Sequence[RowGroup], least_rows: int) -> Iterator[list[Ro
         yield window
 
 
-def _ahead(windows: Iterator[Rows]) -> Iterator[Rows]:
+def _ahead(windows: Iterator[Sent]) -> Iterator[Sent]:
     """The same, made by a thread; it ends when the caller no longer asks."""
-    made: queue.Queue[Rows | BaseException | None] = queue.Queue(AHEAD)
+    made: queue.Queue[Sent | BaseException | None] = queue.Queue(AHEAD)
     is_over = threading.Event()
 
-    def put(entry: Rows | BaseException | None) -> None:
+    def put(entry: Sent | BaseException | None) -> None:
         while not is_over.is_set():
             try:
                 made.put(entry, timeout=0.1)
@@ -137,8 +148,8 @@ def _ahead(windows: Iterator[Rows]) -> Iterator[Rows]:
 
     def work() -> None:
         try:
-            for rows in windows:
-                put(rows)
+            for sent in windows:
+                put(sent)
                 if is_over.is_set():
                     return
             put(None)
@@ -156,16 +167,18 @@ def _ahead(windows: Iterator[Rows]) -> Iterator[Rows]:
 
 
 def _joined(first: Rows, second: Rows) -> Rows:
-    if not first.count:
-        return second
     inputs = {name: torch.cat([tensor, second.inputs[name]]) for name, tensor in first.inputs.items()}
     return Rows(inputs, torch.cat([first.target, second.target]))
 
 
-def _kept(rows: Rows, first: int) -> Rows:
-    """The rows from one on, copied: a slice would hold the whole window."""
-    batch = rows.slice(first, rows.count)
-    return Rows({name: tensor.clone() for name, tensor in batch.inputs.items()}, batch.target.clone())
+def _part(rows: Rows, first: int, end: int) -> Rows:
+    batch = rows.slice(first, end)
+    return Rows(batch.inputs, batch.target)
+
+
+def _copied(rows: Rows) -> Rows:
+    """The same rows, without holding the window that they are a slice of."""
+    return Rows({name: tensor.clone() for name, tensor in rows.inputs.items()}, rows.target.clone())
 
 
 def _deciding_columns(snapshot: Snapshot, project: Project) -> pa.Table:
