@@ -6,8 +6,6 @@ are cut from what they give one after the other. Every rank reads all of them an
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,13 +20,12 @@ from ...platform.data.split import Part
 from ...platform.model.schema import Schema
 from ...platform.model.task import Task
 from ...platform.project import Project
+from .ahead import Ahead
 from .data import Rows
 from .feed import Share, in_order, shuffled
 from .plan import Place, Plan, mix
 from .prefetch import Prefetch, Sent
 from .window import Chosen, mixed
-
-AHEAD = 1  # windows read ahead of the one that is trained on: each takes its memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,51 +70,98 @@ class PartReader:
                 first += rows
 
 
-class StreamFeed:
-    """The training rows of a snapshot, never all at once in memory."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What windows are made of."""
 
-    def __init__(self, reader: PartReader, task: Task, schema: Schema, plan: Plan, place: Place) -> None:
-        self._reader, self._task, self._schema, self._plan, self._place = reader, task, schema, plan, place
-        self._columns = [feature.name for feature in schema.features] + [schema.target.name]
+    reader: PartReader
+    task: Task
+    schema: Schema
+    plan: Plan
 
-    @property
-    def count(self) -> int:
-        """Rows of one epoch."""
-        return self._reader.count
-
-    def shares(self, epoch: int, first_step: int) -> Iterator[Share]:
-        """This process's shares; a thread reads the next rows meanwhile."""
-        size = self._plan.batch_size
-        prefetch = Prefetch(self._place.device)
-        left: Rows | None = None  # in the order of the epoch, less than a batch
-        for sent in _ahead(map(prefetch.send, self._windows(epoch, first_step * size))):
-            rows = prefetch.receive(sent)
-            first = 0
-            if left is not None and left.count:  # a batch that begins in one window and ends in the next
-                first = min(size - left.count, rows.count)
-                left = _joined(left, _part(rows, 0, first))
-                if left.count < size:
-                    continue
-                yield from in_order(left, size, self._place)
-            whole = first + (rows.count - first) // size * size
-            yield from in_order(_part(rows, first, whole), size, self._place)
-            left = _copied(_part(rows, whole, rows.count))
-        if left is not None and left.count:
-            yield from in_order(left, size, self._place)
+    def epochs(self, first_epoch: int, skipped: int) -> Iterator[Rows | None]:
+        """Windows of an epoch, without its first `skipped` rows, and of all that follow; None ends each epoch."""
+        for epoch in range(first_epoch, max(first_epoch + 1, self.plan.epochs)):
+            yield from self._windows(epoch, skipped)
+            yield None
+            skipped = 0
 
     def _windows(self, epoch: int, skipped: int) -> Iterator[Rows]:
         """Mixed rows, window by window, without the first `skipped` rows of the epoch."""
-        seed = mix(self._plan.seed, epoch)
-        groups = [self._reader.groups[place] for place in shuffled(len(self._reader.groups), seed).tolist()]
-        for number, window in enumerate(_windows_of(groups, self._plan.shuffle_rows)):
+        seed = mix(self.plan.seed, epoch)
+        columns = [feature.name for feature in self.schema.features] + [self.schema.target.name]
+        groups = [self.reader.groups[place] for place in shuffled(len(self.reader.groups), seed).tolist()]
+        for number, window in enumerate(_windows_of(groups, self.plan.shuffle_rows)):
             count = sum(len(group.places) for group in window)
             if skipped >= count:
                 skipped -= count
                 continue
-            chosen = (self._reader.choose(group, self._columns) for group in window)
-            rows = mixed(self._task, self._schema, chosen, shuffled(count, mix(seed, number + 1)))
-            yield _part(rows, skipped, count)
+            chosen = (self.reader.choose(group, columns) for group in window)
+            order = shuffled(count, mix(seed, number + 1))
+            yield _part(mixed(self.task, self.schema, chosen, order), skipped, count)  # not kept here by any name
             skipped = 0
+
+
+class StreamFeed:
+    """The training rows of a snapshot, never all at once in memory.
+
+    A thread reads ahead, across the end of an epoch too: its first window is there when the next epoch begins.
+    """
+
+    def __init__(self, reader: PartReader, task: Task, schema: Schema, plan: Plan, place: Place) -> None:
+        self._source, self._place = Source(reader, task, schema, plan), place
+        self._running: tuple[Prefetch, Ahead[Sent | None]] | None = None
+        self._next_epoch: int | None = None  # that of the window that `_running` gives next
+
+    @property
+    def count(self) -> int:
+        """Rows of one epoch."""
+        return self._source.reader.count
+
+    def shares(self, epoch: int, first_step: int) -> Iterator[Share]:
+        """This process's shares."""
+        size = self._source.plan.batch_size
+        is_read = self._next_epoch == epoch < self._source.plan.epochs and not first_step
+        if self._running is None or not is_read:
+            self._begin(epoch, first_step * size)
+        assert self._running is not None
+        prefetch, ahead = self._running
+        self._next_epoch = None
+        try:
+            yield from _batches(map(prefetch.receive, iter(lambda: next(ahead), None)), size, self._place)
+            self._next_epoch = epoch + 1
+        finally:
+            if self._next_epoch is None:  # left within the epoch
+                ahead.close()
+
+    def _begin(self, epoch: int, skipped: int) -> None:
+        """Read from a row on, and no more from where an earlier call was."""
+        if self._running is not None:
+            self._running[1].close()
+        prefetch = Prefetch(self._place.device)
+
+        def sent(rows: Rows | None) -> Sent | None:
+            return None if rows is None else prefetch.send(rows)
+
+        self._running = prefetch, Ahead(map(sent, self._source.epochs(epoch, skipped)))
+
+
+def _batches(windows: Iterator[Rows], size: int, place: Place) -> Iterator[Share]:
+    left: Rows | None = None  # in the order of the epoch, less than a batch
+    for rows in windows:
+        first = 0
+        if left is not None and left.count:  # a batch that begins in one window and ends in the next
+            first = min(size - left.count, rows.count)
+            left = _joined(left, _part(rows, 0, first))
+            if left.count < size:
+                continue
+            yield from in_order(left, size, place)
+        whole = first + (rows.count - first) // size * size
+        yield from in_order(_part(rows, first, whole), size, place)
+        left = _copied(_part(rows, whole, rows.count))
+        del rows  # else it would be held while the next is waited for
+    if left is not None and left.count:
+        yield from in_order(left, size, place)
 
 
 def _windows_of(groups: Sequence[RowGroup], least_rows: int) -> Iterator[list[RowGroup]]:
@@ -131,39 +175,6 @@ def _windows_of(groups: Sequence[RowGroup], least_rows: int) -> Iterator[list[Ro
             window, rows = [], 0
     if window:
         yield window
-
-
-def _ahead(windows: Iterator[Sent]) -> Iterator[Sent]:
-    """The same, made by a thread; it ends when the caller no longer asks."""
-    made: queue.Queue[Sent | BaseException | None] = queue.Queue(AHEAD)
-    is_over = threading.Event()
-
-    def put(entry: Sent | BaseException | None) -> None:
-        while not is_over.is_set():
-            try:
-                made.put(entry, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for sent in windows:
-                put(sent)
-                if is_over.is_set():
-                    return
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        while (entry := made.get()) is not None:
-            if isinstance(entry, BaseException):
-                raise entry
-            yield entry
-    finally:
-        is_over.set()
 
 
 def _joined(first: Rows, second: Rows) -> Rows:

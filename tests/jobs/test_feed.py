@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,30 @@ def test_a_stream_has_an_order_for_each_epoch_that_the_number_of_ranks_does_not_
 @pytest.mark.parametrize("first", [1, 5, 9, 16])
 def test_a_stream_goes_on_at_any_step(snapshot: Snapshot, project: Project, first: int) -> None:
     assert taken(stream(snapshot, project), 2, first) == taken(stream(snapshot, project), 2)[first:]
+
+
+def test_a_stream_goes_on_from_epoch_to_epoch_as_from_anywhere(snapshot: Snapshot, project: Project) -> None:
+    feed = stream(snapshot, project)
+    wanted = [taken(stream(snapshot, project), epoch) for epoch in range(6)]
+    assert feed._source.plan.epochs == 4
+    assert [taken(feed, epoch) for epoch in range(6)] == wanted  # also beyond the plan's end
+    assert [taken(feed, epoch) for epoch in (1, 2, 0, 1)] == [wanted[1], wanted[2], wanted[0], wanted[1]]
+    shares = feed.shares(2, 0)
+    next(shares)
+    shares.close()  # left within the epoch, as where the loss is no number
+    assert taken(feed, 2) == wanted[2]
+    assert taken(feed, 3, 4) == wanted[3][4:]
+
+
+def test_the_next_epoch_s_first_window_is_read_before_it_is_asked_for(snapshot: Snapshot, project: Project) -> None:
+    feed = stream(snapshot, project)
+    taken(feed, 0)
+    assert feed._running is not None
+    made = feed._running[1]._made
+    deadline_s = time.monotonic() + 30
+    while made.empty() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert made.full()
 
 
 def test_a_stream_trains(snapshot: Snapshot, project: Project) -> None:
