@@ -6,8 +6,9 @@ are cut from what they give one after the other. Every rank reads all of them an
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +60,12 @@ class PartReader:
         if self._file is None or self._file[0] != group.file:
             self._file = (group.file, _open(self._snapshot, group.file))
         return Chosen(self._file[1].read_row_group(group.number, columns=list(columns)), group.places)
+
+    def apart(self) -> PartReader:
+        """The same with an open file of its own, since two threads can't read one."""
+        made = copy.copy(self)
+        made._file = None
+        return made
 
     def _list(self) -> Iterator[RowGroup]:
         first = 0
@@ -132,18 +139,23 @@ class StreamFeed:
             self._next_epoch = epoch + 1
         finally:
             if self._next_epoch is None:  # left within the epoch
-                ahead.close()
+                self.close()
+
+    def close(self) -> None:
+        """Read no further ahead; the next call begins anew."""
+        if self._running is not None:
+            self._running[1].close()
+        self._running = None
 
     def _begin(self, epoch: int, skipped: int) -> None:
         """Read from a row on, and no more from where an earlier call was."""
-        if self._running is not None:
-            self._running[1].close()
-        prefetch = Prefetch(self._place.device)
+        self.close()  # the thread before may read a while yet
+        prefetch, source = Prefetch(self._place.device), replace(self._source, reader=self._source.reader.apart())
 
         def sent(rows: Rows | None) -> Sent | None:
             return None if rows is None else prefetch.send(rows)
 
-        self._running = prefetch, Ahead(map(sent, self._source.epochs(epoch, skipped)))
+        self._running = prefetch, Ahead(map(sent, source.epochs(epoch, skipped)))
 
 
 def _batches(windows: Iterator[Rows], size: int, place: Place) -> Iterator[Share]:

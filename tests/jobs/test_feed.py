@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from rayloop.jobs.data import add_data
 from rayloop.jobs.training.data import encode_rows, part_tables
 from rayloop.jobs.training.feed import CHUNK_ROWS, Feed, MemoryFeed, Share
 from rayloop.jobs.training.loop import Place, Plan, Training, build_module
-from rayloop.jobs.training.stream import PartReader, StreamFeed
+from rayloop.jobs.training.stream import PartReader, RowGroup, StreamFeed
+from rayloop.jobs.training.window import Chosen
 from rayloop.platform.data import Snapshot
 from rayloop.platform.model.schema import fit_schema
 from rayloop.platform.model.task import find_task
@@ -133,6 +135,33 @@ def test_the_next_epoch_s_first_window_is_read_before_it_is_asked_for(snapshot: 
     while made.empty() and time.monotonic() < deadline_s:
         time.sleep(0.01)
     assert made.full()
+    feed.close()
+    assert taken(feed, 1) == taken(stream(snapshot, project), 1)
+
+
+def test_a_thread_that_is_left_reads_on_without_harm(
+    snapshot: Snapshot, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is held within its first row group while the next thread reads both files to their ends."""
+    wanted, feed = taken(stream(snapshot, project), 1), stream(snapshot, project)
+    is_held, may_go, choose = threading.Event(), threading.Event(), PartReader.choose
+    left: list[PartReader] = []
+
+    def held(reader: PartReader, group: RowGroup, columns: list[str]) -> Chosen:
+        if not left:
+            left.append(reader)
+            is_held.set()
+            assert may_go.wait(30)
+        return choose(reader, group, columns)
+
+    monkeypatch.setattr(PartReader, "choose", held)
+    feed._begin(0, 0)
+    assert is_held.wait(30)
+    feed.close()
+    assert taken(feed, 1) == wanted
+    assert feed._source.reader is not left[0]
+    assert left[0]._file is None
+    may_go.set()
 
 
 def test_a_stream_trains(snapshot: Snapshot, project: Project) -> None:
