@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +18,7 @@ from ...platform.errors import InvalidInput, Unavailable
 from ...platform.project import Project
 from .data import part_tables
 from .feed import shuffled
+from .window import Chosen
 
 SAMPLE_BYTES = 512 << 20
 """A sample ends where it has so many, whatever its rows."""
@@ -121,12 +123,17 @@ class PartReader:
         self.count = sum(group.count for group in self.groups)
         self._file: tuple[int, pq.ParquetFile] | None = None
 
-    def read(self, group: RowGroup, columns: Sequence[str]) -> pa.Table:
-        """The rows of a group that are in the part, together."""
+    def choose(self, group: RowGroup, columns: Sequence[str]) -> Chosen:
+        """All rows of a group, and which of them are in the part."""
         if self._file is None or self._file[0] != group.file:
             self._file = (group.file, pq.ParquetFile(self._open(group.file)))
-        table = self._file[1].read_row_group(group.number, columns=list(columns))
-        return table if group.count == table.num_rows else table.take(pa.array(group.places))
+        return Chosen(self._file[1].read_row_group(group.number, columns=list(columns)), group.places)
+
+    def apart(self) -> PartReader:
+        """The same with an open file of its own, since two threads can't read one."""
+        made = copy.copy(self)
+        made._file = None
+        return made
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """All rows, in pieces that have rows of one row group each."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import ray.train
 import ray.train.torch
-import torch
 
 from ...platform.data import Snapshot, Store, open_snapshot
 from ...platform.model.schema import Schema
@@ -25,6 +24,7 @@ from .faults import noted
 from .feed import Feed, MemoryFeed
 from .loop import Place, Plan, Training, build_module
 from .parallel import prepare_module, release
+from .precision import set_tf32
 from .reader import open_parts, read_parts
 from .run import Run
 from .saving import STATE_FILE, Saver
@@ -73,7 +73,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     tell = say if place.rank == 0 else lambda _: None
     # A run that loses a worker, or is repeated, ends with the same numbers.
     set_determinism(project.train.deterministic, place.device)
-    torch.set_float32_matmul_precision("high" if plan.tf32 else "highest")
+    set_tf32(plan.tf32)
 
     outside = RayTrain(tell, config["began_s"])
     train_rank(project, Schema.from_dict(config["schema"]), config["snapshot"], store, run, plan, place, outside, tell)
