@@ -38,6 +38,7 @@ from .witness import log_witness
 from .worker import STATE_FILE, train_worker
 
 BYTES_OF_CELL = 20  # of a table and its tensors, while one is made of the other
+ELASTIC_LOOK_S = 20.0  # between looks for room for more workers; to take it up costs a restart
 MEMORY_SHARE = 0.5  # of a node's memory that rows may take before they are streamed
 
 
@@ -142,6 +143,7 @@ def _train(
             num_workers=workers if workers[0] < workers[1] else workers[0],
             use_gpu=train.gpu,
             resources_per_worker=_worker_resources(project),
+            elastic_resize_monitor_interval_s=ELASTIC_LOOK_S,
         ),
         run_config=RunConfig(
             name=run.key,

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from rayloop.cluster import Cluster, LocalCluster
 from rayloop.jobs.report import parse_result
+from rayloop.jobs.training.checkpoint import Checkpoints
 
 from .conftest import Live, wait_until
 from .test_training import SLOW_TASK
@@ -112,9 +113,10 @@ def two_nodes(live: Live) -> Iterator[str]:
     cluster.scale(cpus=8)
 
 
-def wide(folder: Path) -> None:
+def wide(folder: Path, workers: str = "2") -> None:
     path = folder / "rayloop.yaml"
-    path.write_text(path.read_text().replace("gpu: false", "gpu: false, cpus_per_worker: 5"))
+    text = path.read_text().replace("gpu: false", "gpu: false, cpus_per_worker: 5")
+    path.write_text(text.replace("workers: 2", f"workers: {workers}"))
 
 
 def test_a_node_is_lost_and_another_comes(live: Live, slow: Path, calm: str, two_nodes: str) -> None:
@@ -139,3 +141,33 @@ def test_a_node_that_is_drained_is_written_for_in_each_step(live: Live, slow: Pa
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     wait_until(job.says("a node is to go away"), 30, "the notice")
     assert job.result()["sha256"] == calm
+
+
+def test_the_workers_become_more_and_fewer_with_the_cluster(live: Live, slow: Path) -> None:
+    wide(slow, "{min: 1, max: 2}")
+    path = slow / "rayloop.yaml"
+    path.write_text(path.read_text().replace("epochs: 4", "epochs: 200"))
+    cluster = Cluster.connect(settings=live.settings)
+    known = {node.node_id for node in cluster.status().nodes}
+    job = Job(live, slow, "elastic")
+    wait_until(job.says("epoch 1 of 200"), 120, "the first epoch, on one worker")
+    live.run("scale", "--cpus", "14", cwd=live.home)
+    wait_until(lambda: len(processes(live, "RayTrainWorker")) == 2, 120, "a second worker")
+    wait_until(lambda: _starts(live, "elastic") == [1, 2], 120, "an epoch of both")
+    added = next(node.node_id for node in cluster.status().nodes if node.node_id not in known)
+    kill([process for process in processes(live, "raylet/raylet") if added in " ".join(process.cmdline())])
+    wait_until(lambda: _starts(live, "elastic") == [1, 2, 1], 120, "an epoch of one again")
+    live.run("stop", "elastic", cwd=slow)
+
+
+def _starts(live: Live, key: str) -> list[int]:
+    """On how many workers the training of a key has begun so far, as its newest checkpoint knows."""
+    import io
+
+    import torch
+
+    found = Checkpoints(live.workspace.store, f"training/{key}/checkpoints", 2).latest(lambda _: None)
+    if found is None:
+        return []
+    state = torch.load(io.BytesIO(found[1]["state.pt"]), weights_only=True)
+    return [start["world"] for start in state["kept"]["witness"]["starts"]]
