@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from rayloop.cluster import Cluster, LocalCluster
-from rayloop.jobs.report import parse_result
+from rayloop.jobs.report import parse_result, readable
 from rayloop.jobs.training.checkpoint import Checkpoints
 
 from .conftest import Live, wait_until
@@ -31,7 +31,7 @@ class Job:
 
     def lines(self) -> list[str]:
         """What it has said so far; its log is asked for, since following it warns of aiohttp's own."""
-        return list(self._cluster.logs(self._id))
+        return [readable(line) for line in self._cluster.logs(self._id)]
 
     def says(self, text: str) -> Callable[[], bool]:
         """Whether it has said something."""
@@ -66,8 +66,8 @@ def kill(found: list[psutil.Process]) -> None:
 @pytest.fixture
 def slow(live: Live, make_project: Callable[..., Path]) -> Path:
     """A project whose steps take long enough to be killed in, saved after each second one."""
-    folder = make_project("faulty", use="slow:Slow", workers=2, epochs=4)
-    (folder / "slow.py").write_text(SLOW_TASK)
+    folder = make_project("faulty", use="slow:Slow", workers=2, epochs=8)
+    (folder / "slow.py").write_text(SLOW_TASK.replace("0.06", "0.3"))
     path = folder / "rayloop.yaml"
     path.write_text(path.read_text().replace("gpu: false", "gpu: false, checkpoint: {every_steps: 2}"))
     return folder
@@ -86,14 +86,14 @@ def calm(live: Live, slow: Path) -> str:
 
 def test_all_workers_are_killed(live: Live, slow: Path, calm: str) -> None:
     job = Job(live, slow, "workers-die")
-    wait_until(job.says("epoch 1 of 4"), 120, "the first epoch")
+    wait_until(job.says("epoch 1 of 8"), 120, "the first epoch")
     kill(processes(live, "RayTrainWorker"))
     assert job.result()["sha256"] == calm
 
 
 def test_the_job_is_killed_and_started_again(live: Live, slow: Path, calm: str) -> None:
     job = Job(live, slow, "job-dies")
-    wait_until(job.says("epoch 1 of 4"), 120, "the first epoch")
+    wait_until(job.says("epoch 1 of 8"), 120, "the first epoch")
     kill(processes(live, "--key job-dies"))
     again = Job(live, slow, "job-dies")
     assert again.result()["sha256"] == calm
@@ -122,7 +122,7 @@ def wide(folder: Path, workers: str = "2") -> None:
 def test_a_node_is_lost_and_another_comes(live: Live, slow: Path, calm: str, two_nodes: str) -> None:
     wide(slow)
     job = Job(live, slow, "node-dies")
-    wait_until(job.says("epoch 1 of 4"), 120, "the first epoch")
+    wait_until(job.says("epoch 1 of 8"), 120, "the first epoch")
     raylets = [process for process in processes(live, "raylet/raylet") if two_nodes in " ".join(process.cmdline())]
     kill(raylets)
     live.run("scale", "--cpus", "14", cwd=live.home)
@@ -146,7 +146,7 @@ def test_a_node_that_is_drained_is_written_for_in_each_step(live: Live, slow: Pa
 def test_the_workers_become_more_and_fewer_with_the_cluster(live: Live, slow: Path) -> None:
     wide(slow, "{min: 1, max: 2}")
     path = slow / "rayloop.yaml"
-    path.write_text(path.read_text().replace("epochs: 4", "epochs: 200"))
+    path.write_text(path.read_text().replace("epochs: 8", "epochs: 200"))
     cluster = Cluster.connect(settings=live.settings)
     known = {node.node_id for node in cluster.status().nodes}
     job = Job(live, slow, "elastic")
