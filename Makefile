@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: install demo test live gpu fuzz bench bench-search bench-training drift quality faults soak check format clean
+.PHONY: install demo test live gpu fuzz bench bench-gpu bench-search bench-training drift quality faults soak check format clean
 
 install: $(STAMP)
 
@@ -46,6 +46,9 @@ faults: $(STAMP)  ## requests lost while everything is killed under load
 
 bench-training: $(STAMP)  ## the trainer beside bare PyTorch, torchrun, Lightning and Accelerate
 	$(BIN)/python benchmarks/training.py $(ARGS)
+
+bench-gpu: $(STAMP)  ## the trainer on one NVIDIA GPU; make bench-gpu ARGS="--quick --only MLP"
+	$(BIN)/python benchmarks/training_gpu.py $(ARGS)
 
 soak: $(STAMP)  ## memory over half an hour at half load; make soak ARGS="--minutes 3"
 	$(BIN)/python benchmarks/soak.py $(ARGS)

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import claims
 import psutil
 from claims import Claim
-from load import Measured
 from rich.console import Console
 from rich.table import Table
-from servers import Server
+
+if TYPE_CHECKING:  # most benchmarks start no server, and some run where nothing of one is installed
+    from load import Measured
+    from servers import Server
 
 US = "rayloop"
 Say = Callable[[str], None]

@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 PROJECT = """\
 name: streamed
 data: {source: SOURCE, target: label}
-task: {params: {hidden: [128], dropout: 0.0}}
+task: {params: {numbers: standard, hidden: [128], dropout: 0.0}}
 train: {batch_size: 1024, epochs: 1, input: stream}
 """
 

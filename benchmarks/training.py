@@ -46,7 +46,7 @@ HERE = Path(__file__).parent
 PROJECT = f"""\
 name: trained
 data: {{source: SOURCE, target: label}}
-task: {{params: {{hidden: [{HIDDEN}], dropout: 0.0}}}}
+task: {{params: {{numbers: standard, hidden: [{HIDDEN}], dropout: 0.0}}}}
 train: {{batch_size: {BATCH}, epochs: 100}}
 """
 

@@ -158,6 +158,19 @@ def test_importing_a_part_loads_no_more_than_it_needs(module: str, unwanted: tup
     assert json.loads(done.stdout) == []
 
 
+TRAINER = ("plan", "loop", "optimizer", "parallel", "precision", "feed", "data", "stream", "window", "prefetch")
+TRAINER_TOO = ("average", "checkpoint", "saving", "determinism", "flops", "phases", "session")
+
+
+def test_the_trainer_and_its_benchmark_run_where_there_is_no_ray_and_no_mlflow(tmp_path: Path) -> None:
+    named = [f"rayloop.jobs.training.{name}" for name in (*TRAINER, *TRAINER_TOO)]
+    code = f"import sys; sys.modules.update(ray=None, mlflow=None); sys.path.append({str(ROOT / 'benchmarks')!r})\n"
+    done = run_python("-c", f"{code}import {', '.join(named)}, training_gpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_python("-c", f"{code}import rayloop.jobs.training.worker", cwd=tmp_path)  # which is Ray Train's
+    assert "ModuleNotFoundError: No module named 'ray.train'" in done.stderr
+
+
 def test_the_listed_packages_are_the_folders_that_hold_modules() -> None:
     folders = {path.parent.relative_to(ROOT) for path in MODULES} | {Path("platform"), Path()}
     on_disk = {".".join(["rayloop", *folder.parts]) for folder in folders}

@@ -18,6 +18,7 @@ from .plan import Place, mix
 
 # Rows gathered at once: one gather for several batches costs less than one each, and they stay in the cache.
 CHUNK_ROWS = 16_384
+_DENSE = torch.contiguous_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def shuffled(rows: int, seed: int) -> Tensor:
 
 def cut(rows: Rows, order: Tensor, batch_size: int, place: Place) -> Iterator[Share]:
     """The shares of a process in batches of `order`; the last may be short."""
+    order = order.to(rows.target.device)  # at once: each copy to a GPU waits for what it computes
     whole = len(order) // batch_size
     mine_BM = order[: whole * batch_size].view(whole, batch_size)[:, place.rank :: place.world]
     size = mine_BM.shape[1]
@@ -76,7 +78,7 @@ def cut(rows: Rows, order: Tensor, batch_size: int, place: Place) -> Iterator[Sh
     else:
         at_once = max(1, CHUNK_ROWS // size)
         for first in range(0, whole, at_once):
-            chunk = rows.take(mine_BM[first : first + at_once].reshape(-1).to(rows.target.device))
+            chunk = rows.take(mine_BM[first : first + at_once].reshape(-1))
             for begin in range(0, len(chunk.target), size):
                 inputs = {name: tensor[begin : begin + size] for name, tensor in chunk.inputs.items()}
                 yield Share(Batch(inputs, chunk.target[begin : begin + size]), size, batch_size)
@@ -84,10 +86,26 @@ def cut(rows: Rows, order: Tensor, batch_size: int, place: Place) -> Iterator[Sh
     if len(rest):
         mine = rest[place.rank :: place.world]
         if len(mine):
-            yield Share(rows.take(mine.to(rows.target.device)), len(mine), len(rest))
+            yield Share(rows.take(mine), len(mine), len(rest))
         else:
             yield _nothing(rows, rest, len(rest))
 
 
+def in_order(rows: Rows, batch_size: int, place: Place) -> Iterator[Share]:
+    """The shares of a process in rows that have their order; the last may be short.
+
+    Each is a copy: products of matrices may round otherwise where memory is aligned otherwise, as it would be when an
+    epoch goes on at another row.
+    """
+    for first in range(0, rows.count, batch_size):
+        end = min(first + batch_size, rows.count)
+        mine = slice(first + place.rank, end, place.world)
+        size = len(range(first + place.rank, end, place.world))
+        if size == 0:  # a row that does not count
+            mine = slice(first, first + 1)
+        inputs = {name: tensor[mine].clone(memory_format=_DENSE) for name, tensor in rows.inputs.items()}
+        yield Share(Batch(inputs, rows.target[mine].clone(memory_format=_DENSE)), size, end - first)
+
+
 def _nothing(rows: Rows, order: Tensor, of: int) -> Share:
-    return Share(rows.take(order[:1].to(rows.target.device)), 0, of)
+    return Share(rows.take(order[:1]), 0, of)

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...platform.model.task import Batch, Task
 from .parallel import is_sharded
 
+NO_TF32 = frozenset({"V100", "T4"})  # older than Ampere
 # Dense peaks in 1e12 operations a second, by NVIDIA's data sheets: half precision on tensor cores, and plain float32.
 PEAKS: Mapping[str, tuple[float, float]] = {
     "B200": (2250.0, 75.0),
@@ -53,13 +54,18 @@ def flops_per_row(task: Task, module: nn.Module, batch: Batch) -> float | None:
     return total / len(batch.target) if total else None
 
 
-def peak_flops(device_name: str | None, precision: str) -> float | None:
-    """The device's dense peak a second at a precision; None on CPU and for a GPU that the table doesn't know."""
+def peak_flops(device_name: str | None, precision: str, tf32: bool = False) -> float | None:
+    """The device's dense peak a second at a precision; None on CPU and for a GPU that the table doesn't know.
+
+    TF32 has half the peak of bf16, on every GPU that knows it.
+    """
     if device_name is None:
         return None
     for name, (half, single) in PEAKS.items():
         if name in device_name.replace("-", " "):
-            return 1e12 * (single if precision == "fp32" else half)
+            if precision != "fp32":
+                return 1e12 * half
+            return 1e12 * (half / 2 if tf32 and name not in NO_TF32 else single)
     return None
 
 

@@ -32,7 +32,7 @@ def prepare_module(task: Task, module: nn.Module, plan: Plan, place: Place, samp
     if place.world == 1:
         return module, reason
     if plan.strategy == "fsdp":
-        return _shard(module), reason
+        return shard(module), reason
     # Without it DDP sends every buffer in each step, and those that scale inputs never change.
     sends_buffers: dict[str, Any] = {_SENDS_BUFFERS: _buffers_change(task, module, sample)}
     devices = [place.device] if place.device.type == "cuda" else None
@@ -59,7 +59,7 @@ def gradients_stay(module: nn.Module, is_last: bool) -> AbstractContextManager[A
     return nullcontext()
 
 
-def _shard(module: nn.Module) -> nn.Module:
+def shard(module: nn.Module) -> nn.Module:
     """FSDP2. A module may name its parts in `shards()`: each is gathered only while it computes."""
     from torch.distributed.fsdp import fully_shard
 

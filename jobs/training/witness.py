@@ -60,7 +60,7 @@ class Witness:
         self._task, self._sample = task, sample
         self._flops: float | None = None
         self._is_counted = False
-        self._peak = peak_flops(device_name(place.device), project.train.precision)
+        self._peak = peak_flops(device_name(place.device), project.train.precision, project.train.tf32)
         self._load = LoadSampler()
         self._began_s = time.perf_counter()
 

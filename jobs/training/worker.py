@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import ray.train
 import ray.train.torch
-import torch
 
 from ...platform.data import Snapshot, Store, open_snapshot
 from ...platform.errors import RayloopError, Unavailable
@@ -26,6 +25,7 @@ from .determinism import set_determinism
 from .feed import Feed, MemoryFeed
 from .loop import OutOfMemory, Place, Plan, Training, TrainingDiverged, build_module
 from .parallel import prepare_module
+from .precision import set_tf32
 from .run import Run
 from .saving import STATE_FILE, Saver
 from .session import Session
@@ -72,7 +72,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     tell = say if place.rank == 0 else lambda _: None
     # A run that loses a worker, or is repeated, ends with the same numbers.
     set_determinism(project.train.deterministic, place.device)
-    torch.set_float32_matmul_precision("high" if plan.tf32 else "highest")
+    set_tf32(plan.tf32)
 
     task, schema = find_task(project.task.use, Path.cwd()), Schema.from_dict(config["schema"])
     snapshot = open_snapshot(store, config["snapshot"])

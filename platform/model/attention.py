@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .recompute import Recomputing
+
 # N = rows, L = places, D = width, H = heads
 
 
@@ -35,7 +37,7 @@ class Block(nn.Module):
         return functional.dropout(values, self.dropout, self.training)
 
 
-class Encoder(nn.Module):
+class Encoder(Recomputing):
     """A learnt place for each of `length` values, blocks, and the mean over what the mask lets through."""
 
     def __init__(self, length: int, width: int, depth: int, heads: int, dropout: float) -> None:
@@ -47,9 +49,7 @@ class Encoder(nn.Module):
     def forward(self, values_NLD: Tensor, mask_NL: Tensor | None = None) -> Tensor:
         """One vector (N, D) for each row; each row must have one place at least that its mask lets through."""
         values_NLD = values_NLD + self.places[: values_NLD.shape[1]]
-        for block in self.blocks:
-            values_NLD = block(values_NLD, mask_NL)
-        values_NLD = self.norm(values_NLD)
+        values_NLD = self.norm(self.through(self.blocks, values_NLD, mask_NL))
         if mask_NL is None:
             return values_NLD.mean(dim=1)
         weight_NL1 = mask_NL.unsqueeze(2).to(values_NLD.dtype)

@@ -46,7 +46,7 @@ class ImageModule(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, schema: Schema, network: nn.Module, shift: int, flip: bool) -> None:
+    def __init__(self, schema: Schema, network: ResNet | VisionTransformer, shift: int, flip: bool) -> None:
         super().__init__()
         (feature,) = schema.features
         self.objective = Objective(schema.target)
@@ -54,6 +54,10 @@ class ImageModule(nn.Module):
         self.register_buffer("std", torch.tensor(feature.std, dtype=torch.float32))
         self.network = network
         self.shift, self.flip = shift, flip
+
+    def enable_activation_checkpointing(self) -> None:
+        """See Recomputing."""
+        self.network.enable_activation_checkpointing()
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Scores (N, width of the objective)."""
@@ -82,7 +86,7 @@ class ImageTask(ScoringTask):
             widths = options.widths("widths")
             if not widths:
                 raise options.broken("widths", "it must name one stage at least")
-            network: nn.Module = ResNet(channels, size, widths, outputs, dropout)
+            network: ResNet | VisionTransformer = ResNet(channels, size, widths, outputs, dropout)
         else:
             network = _transformer(options, channels, size, outputs, dropout)
         return ImageModule(schema, network, min(shift, *(side - 1 for side in size)), flip)
@@ -122,7 +126,7 @@ def _is_channels_first(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] in CHANNELS and shape[2] not in CHANNELS
 
 
-def _transformer(options: Options, channels: int, size: list[int], outputs: int, dropout: float) -> nn.Module:
+def _transformer(options: Options, channels: int, size: list[int], outputs: int, dropout: float) -> VisionTransformer:
     width, heads, patch = options.count("width"), options.count("heads"), options.count("patch")
     if width % heads:
         raise options.broken("width", f"it must be a multiple of task.params.heads, {heads}")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .recompute import Recomputing
+
 GROUP = 8
 """Channels that are normalised together."""
 HALVED_FROM = 24
@@ -30,7 +32,7 @@ class Residual(nn.Module):
         return torch.relu(self.norms[1](self.second(inner)) + self.shortcut(values))
 
 
-class ResNet(nn.Module):
+class ResNet(Recomputing):
     """A convolution, one residual block for each width, each but the first halving the sides; and the mean."""
 
     def __init__(self, channels: int, size: Sequence[int], widths: Sequence[int], outputs: int, dropout: float) -> None:
@@ -45,7 +47,7 @@ class ResNet(nn.Module):
 
     def forward(self, pixels_NCYX: Tensor) -> Tensor:
         """Scores (N, outputs)."""
-        values = self.stages(self.stem(pixels_NCYX))
+        values = self.through(self.stages, self.stem(pixels_NCYX))
         scores: Tensor = self.head(self.dropout(values.mean(dim=(2, 3))))
         return scores
 

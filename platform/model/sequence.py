@@ -34,6 +34,10 @@ class SequenceModule(nn.Module):
         self.encoder = Encoder(feature.shape[0] + 1, width, depth, heads, dropout)
         self.head = nn.Linear(width, self.objective.width)
 
+    def enable_activation_checkpointing(self) -> None:
+        """See Recomputing."""
+        self.encoder.enable_activation_checkpointing()
+
     def forward(self, inputs: Inputs) -> Tensor:
         """Scores (N, width of the objective)."""
         tokens_NL = inputs["tokens"]

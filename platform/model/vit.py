@@ -31,6 +31,10 @@ class VisionTransformer(nn.Module):
         self.encoder = Encoder(places, width, depth, heads, dropout)
         self.head = nn.Linear(width, outputs)
 
+    def enable_activation_checkpointing(self) -> None:
+        """See Recomputing."""
+        self.encoder.enable_activation_checkpointing()
+
     def forward(self, pixels_NCYX: Tensor) -> Tensor:
         """Scores (N, outputs)."""
         filled = functional.pad(pixels_NCYX, (0, self.fill[0], 0, self.fill[1]))

@@ -86,7 +86,7 @@ class TrainConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """bf16 and fp16 compute in 16 bits (autocast) and keep weights in 32; fp16 scales the loss."""
     tf32: bool = False
-    """True multiplies float32 matrices in TF32 on GPUs that have it."""
+    """True multiplies float32 matrices, and convolves, in TF32 on GPUs that have it."""
     compile: bool = False
     """True compiles the module by torch.compile, where a compiler is there."""
     activation_checkpointing: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from rayloop.jobs.data import add_data
 from rayloop.jobs.training.data import encode_rows, part_tables
 from rayloop.jobs.training.feed import CHUNK_ROWS, Feed, MemoryFeed, Share
 from rayloop.jobs.training.loop import Place, Plan, Training, build_module
-from rayloop.jobs.training.stream import PartReader, StreamFeed
+from rayloop.jobs.training.stream import PartReader, RowGroup, StreamFeed
+from rayloop.jobs.training.window import Chosen
 from rayloop.platform.data import Snapshot
 from rayloop.platform.model.schema import fit_schema
 from rayloop.platform.model.task import find_task
@@ -108,6 +111,57 @@ def test_a_stream_has_an_order_for_each_epoch_that_the_number_of_ranks_does_not_
 @pytest.mark.parametrize("first", [1, 5, 9, 16])
 def test_a_stream_goes_on_at_any_step(snapshot: Snapshot, project: Project, first: int) -> None:
     assert taken(stream(snapshot, project), 2, first) == taken(stream(snapshot, project), 2)[first:]
+
+
+def test_a_stream_goes_on_from_epoch_to_epoch_as_from_anywhere(snapshot: Snapshot, project: Project) -> None:
+    feed = stream(snapshot, project)
+    wanted = [taken(stream(snapshot, project), epoch) for epoch in range(6)]
+    assert feed._source.plan.epochs == 4
+    assert [taken(feed, epoch) for epoch in range(6)] == wanted  # also beyond the plan's end
+    assert [taken(feed, epoch) for epoch in (1, 2, 0, 1)] == [wanted[1], wanted[2], wanted[0], wanted[1]]
+    shares = feed.shares(2, 0)
+    next(shares)
+    shares.close()  # left within the epoch, as where the loss is no number
+    assert taken(feed, 2) == wanted[2]
+    assert taken(feed, 3, 4) == wanted[3][4:]
+
+
+def test_the_next_epoch_s_first_window_is_read_before_it_is_asked_for(snapshot: Snapshot, project: Project) -> None:
+    feed = stream(snapshot, project)
+    taken(feed, 0)
+    assert feed._running is not None
+    made = feed._running[1]._made
+    deadline_s = time.monotonic() + 30
+    while made.empty() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert made.full()
+    feed.close()
+    assert taken(feed, 1) == taken(stream(snapshot, project), 1)
+
+
+def test_a_thread_that_is_left_reads_on_without_harm(
+    snapshot: Snapshot, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is held within its first row group while the next thread reads both files to their ends."""
+    wanted, feed = taken(stream(snapshot, project), 1), stream(snapshot, project)
+    is_held, may_go, choose = threading.Event(), threading.Event(), PartReader.choose
+    left: list[PartReader] = []
+
+    def held(reader: PartReader, group: RowGroup, columns: list[str]) -> Chosen:
+        if not left:
+            left.append(reader)
+            is_held.set()
+            assert may_go.wait(30)
+        return choose(reader, group, columns)
+
+    monkeypatch.setattr(PartReader, "choose", held)
+    feed._begin(0, 0)
+    assert is_held.wait(30)
+    feed.close()
+    assert taken(feed, 1) == wanted
+    assert feed._source.reader is not left[0]
+    assert left[0]._file is None
+    may_go.set()
 
 
 def test_a_stream_trains(snapshot: Snapshot, project: Project) -> None:

@@ -100,6 +100,15 @@ def test_peaks_are_found_by_name(name: str | None, precision: str, peak: float |
     assert found == (None if peak is None else pytest.approx(peak))
 
 
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [("NVIDIA H100 80GB HBM3", 494.5e12), ("NVIDIA A100-SXM4-80GB", 156e12), ("Tesla T4", 8.1e12), (None, None)],
+)
+def test_products_in_tf32_have_a_peak_of_their_own(name: str | None, peak: float | None) -> None:
+    assert peak_flops(name, "fp32", tf32=True) == (None if peak is None else pytest.approx(peak))
+    assert peak_flops(name, "bf16", tf32=True) == peak_flops(name, "bf16")
+
+
 def test_no_name_hides_a_longer_one() -> None:
     assert all(peak_flops(f"NVIDIA {name}", "fp32") == 1e12 * PEAKS[name][1] for name in PEAKS)
 
