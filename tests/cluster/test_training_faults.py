@@ -131,6 +131,13 @@ def two_nodes(live: Live) -> Iterator[str]:
     cluster.scale(cpus=8)
 
 
+def lose(live: Live, node_id: str) -> None:
+    """Kill a node's raylet; returns when the cluster knows."""
+    kill([process for process in processes(live, "raylet/raylet") if node_id in _command(process)])
+    cluster = Cluster.connect(settings=live.settings)
+    wait_until(lambda: all(node.node_id != node_id for node in cluster.status().nodes), 60, "the loss is seen")
+
+
 def wide(folder: Path, workers: str = "2") -> None:
     path = folder / "rayloop.yaml"
     text = path.read_text().replace("gpu: false", "gpu: false, cpus_per_worker: 5")
@@ -142,8 +149,7 @@ def test_a_node_is_lost_and_another_comes(live: Live, slow: Path, two_nodes: str
     calm = undisturbed(live, slow, "calm-wide")
     job = Job(live, slow, "node-dies")
     job.wait_for("epoch 1 of 8")
-    raylets = [process for process in processes(live, "raylet/raylet") if two_nodes in _command(process)]
-    kill(raylets)
+    lose(live, two_nodes)
     live.run("scale", "--cpus", "14", cwd=live.home)
     assert job.result()["sha256"] == calm
 
@@ -169,7 +175,7 @@ def test_a_node_that_goes_away_with_notice_loses_one_step_at_most(live: Live, sl
     command += ["--reason-message", "a test", "--deadline-remaining-seconds", "600"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     job.wait_for("a node is to go away", 30)
-    kill([process for process in processes(live, "raylet/raylet") if two_nodes in _command(process)])
+    lose(live, two_nodes)
     live.run("scale", "--cpus", "14", cwd=live.home)
     result = job.result()
     assert result["sha256"] == calm
@@ -191,7 +197,7 @@ def test_the_workers_become_more_and_fewer_with_the_cluster(live: Live, slow: Pa
     wait_until(lambda: len(processes(live, "RayTrainWorker")) == 2, 120, "a second worker")
     wait_until(lambda: _starts(live, "elastic") == [1, 2], 120, "an epoch of both")
     added = next(node.node_id for node in cluster.status().nodes if node.node_id not in known)
-    kill([process for process in processes(live, "raylet/raylet") if added in _command(process)])
+    lose(live, added)
     wait_until(lambda: _starts(live, "elastic") == [1, 2, 1], 120, "an epoch of one again")
     live.run("stop", "elastic", cwd=slow)
 
