@@ -155,13 +155,11 @@ class LocalCluster:
 
     def add_node(self, cpus: int, gpus: int) -> None:
         """Start one more Ray node on this machine."""
-        self._known["workers"].append(
-            {
-                "pid": self._spawn_node([f"--address={self.gcs_address}"], cpus, gpus),
-                "cpus": cpus,
-                "gpus": gpus,
-            }
-        )
+        # A node unpacks a job's folder anew: in a shared place it would take it away under jobs that run.
+        folder = self.temp_folder / f"n{uuid.uuid4().hex[:4]}"
+        arguments = [f"--address={self.gcs_address}", f"--temp-dir={folder}"]
+        node = {"pid": self._spawn_node(arguments, cpus, gpus), "cpus": cpus, "gpus": gpus, "folder": str(folder)}
+        self._known["workers"].append(node)
         self._save()
 
     def remove_node(self) -> bool:
@@ -172,6 +170,7 @@ class LocalCluster:
         self._save()
         if any(process.pid == node["pid"] for process in self.owner.processes()):
             processes.end_tree(node["pid"])
+        shutil.rmtree(node.get("folder", ""), ignore_errors=True)
         return True
 
     def stop(self) -> None:

@@ -32,6 +32,11 @@ def lacking(project: Project, have: Resources) -> str:
     return ""
 
 
+def minutes_to_wait(project: Project) -> float:
+    """How long a training waits for its workers' resources, before it begins and when a node of it was lost."""
+    return BUSY_MINUTES if project.train.queue_minutes is None else project.train.queue_minutes
+
+
 def wait_for_resources(
     project: Project,
     all_resources: Callable[[], Resources],
@@ -44,20 +49,19 @@ def wait_for_resources(
 
     What the cluster has not at all is waited for only where train.queue_minutes is set.
     """
-    minutes = project.train.queue_minutes
-    deadline_s = clock() + 60 * (BUSY_MINUTES if minutes is None else minutes)
+    minutes = minutes_to_wait(project)
+    deadline_s = clock() + 60 * minutes
     is_told = False
     while True:
         reason = lacking(project, all_resources())
-        if reason and minutes is None:
+        if reason and project.train.queue_minutes is None:
             raise Unavailable(reason)
         if not reason and lacking(project, free_resources()):
             reason = "others use what train.workers need"
         if not reason:
             return
         if clock() >= deadline_s:
-            waited = BUSY_MINUTES if minutes is None else minutes
-            raise Unavailable(f"after {waited:g} minutes (train.queue_minutes): {reason}")
+            raise Unavailable(f"after {minutes:g} minutes (train.queue_minutes): {reason}")
         if not is_told:
             say(f"waiting for resources: {reason}")
             is_told = True

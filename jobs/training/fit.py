@@ -16,6 +16,7 @@ import ray.train
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from ...platform.data import Snapshot
 from ...platform.errors import RayloopError, Unavailable
@@ -24,7 +25,7 @@ from ...platform.project import Project
 from ...platform.registry import Tracker
 from ...platform.workspace import Workspace
 from ..report import say
-from .admission import lacking, wait_for_resources
+from .admission import lacking, minutes_to_wait, wait_for_resources
 from .artifact import LoggedModel, log_artifact
 from .callback import EpochReporter
 from .checkpoint import Checkpoints
@@ -37,6 +38,8 @@ from .witness import log_witness
 from .worker import STATE_FILE, train_worker
 
 BYTES_OF_CELL = 20  # of a table and its tensors, while one is made of the other
+ELASTIC_LOOK_S = 20.0  # between looks for room for more workers; to take it up costs a restart
+LEAST_TRIES = 3  # of Ray's controller, which may also fail for a moment's reason
 MEMORY_SHARE = 0.5  # of a node's memory that rows may take before they are streamed
 
 
@@ -128,13 +131,13 @@ def _train(
             num_workers=workers if workers[0] < workers[1] else workers[0],
             use_gpu=train.gpu,
             resources_per_worker=_worker_resources(project),
+            elastic_resize_monitor_interval_s=ELASTIC_LOOK_S,
         ),
         run_config=RunConfig(
             name=run.key,
             storage_path=workspace.store.uri("train"),
-            # Without a limit Ray retries a run that can't be scheduled for ever; each such try takes a minute.
             failure_config=FailureConfig(
-                max_failures=train.max_failures, controller_failure_limit=max(3, math.ceil(train.queue_minutes or 0))
+                max_failures=train.max_failures, controller_failure_limit=_minutes_to_replace(project)
             ),
             callbacks=[EpochReporter(workspace.settings, project.name, run.key, plan.epochs)],
         ),
@@ -142,9 +145,9 @@ def _train(
     try:
         result = trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise _our_error(error) from None
+        raise _our_error(error, project) from None
     if result.error is not None:
-        raise _our_error(result.error)
+        raise _our_error(result.error, project)
     raise_failure(result.return_value or {})
     state = _last_state(checkpoints)
     if state is None:
@@ -173,13 +176,24 @@ def _with_input(plan: Plan, project: Project, snapshot: Snapshot) -> Plan:
     return replace(plan, input="memory" if needed <= min(nodes, default=math.inf) * MEMORY_SHARE else "stream")
 
 
+def _minutes_to_replace(project: Project) -> int:
+    """How long lost workers wait for another place: without a limit Ray tries for ever, a minute each time."""
+    return max(LEAST_TRIES, math.ceil(minutes_to_wait(project)))
+
+
 def _worker_resources(project: Project) -> dict[str, float]:
     resources = {"CPU": project.train.cpus_per_worker}
     return {**resources, "GPU": 1.0} if project.train.gpu else resources
 
 
-def _our_error(error: BaseException) -> RayloopError:
+def _our_error(error: BaseException, project: Project) -> RayloopError:
     """The error of ours that a worker raised, out of Ray's wrappers; or one sentence about the first other one."""
+    if isinstance(getattr(error, "controller_failure", None), WorkerGroupStartupTimeoutError):
+        reason = lacking(project, ray.cluster_resources()) or "others use what train.workers need"
+        return Unavailable(
+            f"workers that were lost found no place in {_minutes_to_replace(project)} minutes (train.queue_minutes): "
+            f"{reason}; the same --key goes on from the last checkpoint"
+        )
     causes = [error, *getattr(error, "worker_failures", {}).values()]
     for cause in causes:
         while cause is not None:

@@ -19,7 +19,7 @@ from .plan import Place
 from .saving import Saver
 
 LOOK_S = 1.0  # ranks agree so often on whether to save; a look is a broadcast
-FIRST_LOOK_STEP = 8
+FIRST_LOOK_STEP = 2  # of a try: from then on it is known how long a step takes
 REPORT_S = 1.0  # Ray Train takes one report a poll, and a second one waits for it
 LEAST_SAVE_S = 0.5  # an epoch that ends sooner after the last save than this is not saved, but for the last one
 
@@ -110,10 +110,10 @@ class Session:
         training = self.training
         self.saver.restore(training)
         while not training.has_ended:
-            self._looked_s, self._looked_step = self.clock(), self._steps
-            self._look_step = self._steps + FIRST_LOOK_STEP
+            self._looked_s, self._looked_step = self.clock(), self._steps  # a step takes no time of what lies between
             self.watcher.epoch_begins()
             metrics = {"train_loss": training.run_epoch(feed, self._after_step)}
+            self._count_step()
             metrics |= self.watcher.epoch_ended(feed.count)
             if held_out is not None:
                 metrics |= {f"validation_{name}": value for name, value in training.evaluate(held_out).items()}
@@ -137,25 +137,30 @@ class Session:
         training.optimizer.plateau_factor = factor
         if has_ended:
             training.end()
-        if has_ended or saves or self._is_going_away:
-            self._save(is_last=bool(has_ended))
+        if has_ended or self._look() or saves or self._is_going_away:
+            self._save(is_last=bool(has_ended), wait=self._is_going_away)
         if has_ended or reports:
             self.outside.report(self._unreported)
             self._unreported, self._reported_s = [], self.clock()
 
     def _after_step(self) -> None:
-        self._steps += 1
-        if self._steps == 1:
-            self.outside.begin()
+        self._count_step()
         if self._is_going_away:
             self._save(wait=True)  # each step may be the last
         elif self.rule.every_steps is not None and self.training.step % self.rule.every_steps == 0:
             self._save()
-        elif self._steps >= self._look_step:
-            self._look()
+        elif self._look():
+            self._save(wait=self._is_going_away)
 
-    def _look(self) -> None:
-        """Agree on whether it is time to save, and on the next look; ask whether a node goes away."""
+    def _count_step(self) -> None:
+        self._steps += 1
+        if self._steps == 1:
+            self.outside.begin()
+
+    def _look(self) -> bool:
+        """True where it is time to save: asked each second, for which ranks agree on a number of steps."""
+        if self._steps < self._look_step:
+            return False
         now_s, every_s = self.clock(), self.rule.every_seconds
         step_s = (now_s - self._looked_s) / max(1, self._steps - self._looked_step)
         is_due = every_s is not None and now_s - self._saved_s >= every_s and not self.saver.is_busy
@@ -165,8 +170,7 @@ class Session:
         self._is_going_away = self.outside.is_going_away()
         if self._is_going_away and not was_going_away:
             self.say("a node is to go away: each step is written down from here on")
-        if self._is_going_away or saves:
-            self._save(wait=self._is_going_away)
+        return bool(saves) or self._is_going_away
 
     def _save(self, *, is_last: bool = False, wait: bool = False) -> None:
         with self.watcher.checkpoint():

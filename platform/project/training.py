@@ -40,8 +40,8 @@ class CheckpointConfig(Section):
     """At the end of each so many epochs, and of the last."""
     every_steps: Annotated[int, Field(ge=1)] | None = None
     """Also after so many steps, in the middle of an epoch."""
-    every_seconds: Annotated[float, Field(gt=0)] | None = None
-    """Also this long after the last one."""
+    every_seconds: Annotated[float, Field(gt=0)] | None = 300.0
+    """Also this long after the last one: what a long epoch can lose."""
     keep: Annotated[int, Field(ge=2)] = 2
     """How many are kept; where the newest is damaged the one before it is used."""
 

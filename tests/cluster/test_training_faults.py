@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -13,7 +14,10 @@ from typing import Any
 import psutil
 import pytest
 from rayloop.cluster import Cluster, LocalCluster
-from rayloop.jobs.report import parse_result
+from rayloop.jobs.report import parse_result, readable
+from rayloop.jobs.training.checkpoint import Checkpoints
+from rayloop.jobs.training.data import part_tables
+from rayloop.platform.project import load_project
 
 from .conftest import Live, wait_until
 from .test_training import SLOW_TASK
@@ -30,11 +34,14 @@ class Job:
 
     def lines(self) -> list[str]:
         """What it has said so far; its log is asked for, since following it warns of aiohttp's own."""
-        return list(self._cluster.logs(self._id))
+        return [readable(line) for line in self._cluster.logs(self._id)]
 
-    def says(self, text: str) -> Callable[[], bool]:
-        """Whether it has said something."""
-        return lambda: any(text in line for line in self.lines())
+    def wait_for(self, text: str, timeout_s: float = 120) -> None:
+        """Return when it has said something; fails with all that it said when the time is over."""
+        try:
+            wait_until(lambda: any(text in line for line in self.lines()), timeout_s, text)
+        except AssertionError as error:
+            raise AssertionError("\n".join([str(error), *self.lines()])) from None
 
     def result(self) -> Mapping[str, Any]:
         """What it came to, at its end."""
@@ -53,7 +60,14 @@ class Job:
 def processes(live: Live, word: str) -> list[psutil.Process]:
     cluster = LocalCluster.find(live.settings)
     assert cluster is not None
-    return [process for process in cluster.owner.processes() if word in " ".join(process.cmdline())]
+    return [process for process in cluster.owner.processes() if word in _command(process)]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it ended meanwhile
+        return ""
 
 
 def kill(found: list[psutil.Process]) -> None:
@@ -65,41 +79,46 @@ def kill(found: list[psutil.Process]) -> None:
 @pytest.fixture
 def slow(live: Live, make_project: Callable[..., Path]) -> Path:
     """A project whose steps take long enough to be killed in, saved after each second one."""
-    folder = make_project("faulty", use="slow:Slow", workers=2, epochs=4)
-    (folder / "slow.py").write_text(SLOW_TASK)
+    folder = make_project("faulty", use="slow:Slow", workers=2, epochs=8)
+    (folder / "slow.py").write_text(SLOW_TASK.replace("0.06", "0.3"))
     path = folder / "rayloop.yaml"
     path.write_text(path.read_text().replace("gpu: false", "gpu: false, checkpoint: {every_steps: 2}"))
     return folder
 
 
-_calm: list[str] = []
+_calm: dict[str, str] = {}
+
+
+def undisturbed(live: Live, folder: Path, key: str) -> str:
+    """The hash of the artifact that nothing happened to."""
+    if key not in _calm:
+        _calm[key] = str(Job(live, folder, key).result()["sha256"])
+    return _calm[key]
 
 
 @pytest.fixture
 def calm(live: Live, slow: Path) -> str:
-    """The hash of the artifact that nothing happened to."""
-    if not _calm:
-        _calm.append(str(Job(live, slow, "calm").result()["sha256"]))
-    return _calm[0]
+    """The hash of a training of two workers of one CPU."""
+    return undisturbed(live, slow, "calm")
 
 
 def test_all_workers_are_killed(live: Live, slow: Path, calm: str) -> None:
     job = Job(live, slow, "workers-die")
-    wait_until(job.says("epoch 1 of 4"), 120, "the first epoch")
+    job.wait_for("epoch 1 of 8")
     kill(processes(live, "RayTrainWorker"))
     assert job.result()["sha256"] == calm
 
 
 def test_the_job_is_killed_and_started_again(live: Live, slow: Path, calm: str) -> None:
     job = Job(live, slow, "job-dies")
-    wait_until(job.says("epoch 1 of 4"), 120, "the first epoch")
+    job.wait_for("epoch 1 of 8")
     kill(processes(live, "--key job-dies"))
     again = Job(live, slow, "job-dies")
     assert again.result()["sha256"] == calm
     path = slow / "rayloop.yaml"
     path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 0.02"))
     other = Job(live, slow, "job-dies")
-    wait_until(other.says("train.learning_rate = 0.01, which is 0.02 now"), 120, "the refusal")
+    other.wait_for("train.learning_rate = 0.01, which is 0.02 now")
 
 
 @pytest.fixture
@@ -112,30 +131,85 @@ def two_nodes(live: Live) -> Iterator[str]:
     cluster.scale(cpus=8)
 
 
-def wide(folder: Path) -> None:
+def lose(live: Live, node_id: str) -> None:
+    """Kill a node's raylet; returns when the cluster knows."""
+    kill([process for process in processes(live, "raylet/raylet") if node_id in _command(process)])
+    cluster = Cluster.connect(settings=live.settings)
+    wait_until(lambda: all(node.node_id != node_id for node in cluster.status().nodes), 60, "the loss is seen")
+
+
+def wide(folder: Path, workers: str = "2") -> None:
     path = folder / "rayloop.yaml"
-    path.write_text(path.read_text().replace("gpu: false", "gpu: false, cpus_per_worker: 5"))
+    text = path.read_text().replace("gpu: false", "gpu: false, cpus_per_worker: 5")
+    path.write_text(text.replace("workers: 2", f"workers: {workers}"))
 
 
-def test_a_node_is_lost_and_another_comes(live: Live, slow: Path, calm: str, two_nodes: str) -> None:
+def test_a_node_is_lost_and_another_comes(live: Live, slow: Path, two_nodes: str) -> None:
     wide(slow)
+    calm = undisturbed(live, slow, "calm-wide")
     job = Job(live, slow, "node-dies")
-    wait_until(job.says("epoch 1 of 4"), 120, "the first epoch")
-    raylets = [process for process in processes(live, "raylet/raylet") if two_nodes in " ".join(process.cmdline())]
-    kill(raylets)
+    job.wait_for("epoch 1 of 8")
+    lose(live, two_nodes)
     live.run("scale", "--cpus", "14", cwd=live.home)
     assert job.result()["sha256"] == calm
 
 
-def test_a_node_that_is_drained_is_written_for_in_each_step(live: Live, slow: Path, calm: str, two_nodes: str) -> None:
+def test_a_node_that_goes_away_with_notice_loses_one_step_at_most(live: Live, slow: Path, two_nodes: str) -> None:
     wide(slow)
+    calm = undisturbed(live, slow, "calm-wide")
+    counted = slow / "steps.txt"
+    code = (slow / "slow.py").read_text()
+    count = f"""
+        import torch.distributed as dist
+        if module.training and dist.get_rank() == 0:
+            with open({str(counted)!r}, "a") as file:
+                file.write("step ")
+        time.sleep("""
+    (slow / "slow.py").write_text(code.replace("time.sleep(", count.strip()))
     job = Job(live, slow, "node-drained")
-    wait_until(job.says("first step"), 120, "the first step")
+    job.wait_for("first step")
     cluster = LocalCluster.find(live.settings)
     assert cluster is not None
     command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", cluster.gcs_address]
     command += ["--node-id", two_nodes, "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
     command += ["--reason-message", "a test", "--deadline-remaining-seconds", "600"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
-    wait_until(job.says("a node is to go away"), 30, "the notice")
-    assert job.result()["sha256"] == calm
+    job.wait_for("a node is to go away", 30)
+    lose(live, two_nodes)
+    live.run("scale", "--cpus", "14", cwd=live.home)
+    result = job.result()
+    assert result["sha256"] == calm
+    rows = part_tables(live.workspace.snapshot("faulty"), load_project(slow / "rayloop.yaml"))["train"].num_rows
+    tries, steps = 2, 8 * math.ceil(rows / 64)
+    # Each try computes one loss more, to learn whether the module's buffers change.
+    assert len(counted.read_text().split()) <= steps + tries + 1
+
+
+def test_the_workers_become_more_and_fewer_with_the_cluster(live: Live, slow: Path) -> None:
+    wide(slow, "{min: 1, max: 2}")
+    path = slow / "rayloop.yaml"
+    path.write_text(path.read_text().replace("epochs: 8", "epochs: 200"))
+    cluster = Cluster.connect(settings=live.settings)
+    known = {node.node_id for node in cluster.status().nodes}
+    job = Job(live, slow, "elastic")
+    job.wait_for("epoch 1 of 200")
+    live.run("scale", "--cpus", "14", cwd=live.home)
+    wait_until(lambda: len(processes(live, "RayTrainWorker")) == 2, 120, "a second worker")
+    wait_until(lambda: _starts(live, "elastic") == [1, 2], 120, "an epoch of both")
+    added = next(node.node_id for node in cluster.status().nodes if node.node_id not in known)
+    lose(live, added)
+    wait_until(lambda: _starts(live, "elastic") == [1, 2, 1], 120, "an epoch of one again")
+    live.run("stop", "elastic", cwd=slow)
+
+
+def _starts(live: Live, key: str) -> list[int]:
+    """On how many workers the training of a key has begun so far, as its newest checkpoint knows."""
+    import io
+
+    import torch
+
+    found = Checkpoints(live.workspace.store, f"training/{key}/checkpoints", 2).latest(lambda _: None)
+    if found is None:
+        return []
+    state = torch.load(io.BytesIO(found[1]["state.pt"]), weights_only=True)
+    return [start["world"] for start in state["kept"]["witness"]["starts"]]

@@ -86,8 +86,15 @@ def test_time_is_looked_at_and_saved_by(toy: Any, tmp_path: Path) -> None:
 
 def test_a_node_that_goes_away_is_written_for_in_each_step(toy: Any, tmp_path: Path) -> None:
     found = run(toy, tmp_path, {}, Cluster(looks=0), 1e-6)
-    assert [name for name in found if name < "000001"] == [f"000000-{step:09d}" for step in range(8, 25)]
+    assert [name for name in found if name < "000001"] == [f"000000-{step:09d}" for step in range(FIRST_LOOK_STEP, 25)]
     assert len([name for name in found if name.startswith("000001-")]) == 25  # the end of the first among them
+
+
+def test_epochs_of_one_step_are_looked_at_too(make_toy: Any, tmp_path: Path) -> None:
+    toy = make_toy.make(8, train={"epochs": 30, "batch_size": 8})
+    cluster = Cluster()
+    run(toy, tmp_path, {}, cluster, 0.3)
+    assert cluster.looks < 1_000_000 - 2
 
 
 def test_epochs_are_reported_together_and_all_of_them(make_toy: Any, tmp_path: Path) -> None:
