@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 from rayloop.cluster import Cluster, LocalCluster
@@ -58,6 +59,19 @@ def test_ray_job_submit_by_hand_trains(live: Live, make_project) -> None:
     }
     files = {path.name for path in Path(version.artifact).rglob("*") if path.is_file()}
     assert files == {"model.safetensors", "model.json", "profile.parquet"}
+
+
+def test_a_streamed_table_becomes_a_version(live: Live, make_project) -> None:
+    folder = make_project("streamed", workers=2)
+    path = folder / "rayloop.yaml"
+    path.write_text(path.read_text().replace("train: {", "train: {input: stream, class_weights: balanced, "))
+    source = folder / "data/first.parquet"
+    pq.write_table(pq.read_table(source), source, row_group_size=50)
+    assert "v1 passed its gates" in live.run("train", cwd=folder)
+    assert {"safetensors", "json", "parquet"} <= {
+        path.name.rpartition(".")[2]
+        for path in Path(live.workspace.registry.version("streamed", 1).artifact).rglob("*")
+    }
 
 
 def test_a_killed_worker_changes_no_number(live: Live, make_project) -> None:
