@@ -18,7 +18,6 @@ from .plan import Place, mix
 
 # Rows gathered at once: one gather for several batches costs less than one each, and they stay in the cache.
 CHUNK_ROWS = 16_384
-_DENSE = torch.contiguous_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,11 @@ def shuffled(rows: int, seed: int) -> Tensor:
     return torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
 
 
+def is_own(places: Tensor, batch_size: int, place: Place) -> Tensor:
+    """Whether rows at some places of an epoch are this process's: those that `cut` gives it."""
+    return places % batch_size % place.world == place.rank
+
+
 def cut(rows: Rows, order: Tensor, batch_size: int, place: Place) -> Iterator[Share]:
     """The shares of a process in batches of `order`; the last may be short."""
     order = order.to(rows.target.device)  # at once: each copy to a GPU waits for what it computes
@@ -89,22 +93,6 @@ def cut(rows: Rows, order: Tensor, batch_size: int, place: Place) -> Iterator[Sh
             yield Share(rows.take(mine), len(mine), len(rest))
         else:
             yield _nothing(rows, rest, len(rest))
-
-
-def in_order(rows: Rows, batch_size: int, place: Place) -> Iterator[Share]:
-    """The shares of a process in rows that have their order; the last may be short.
-
-    Each is a copy: products of matrices may round otherwise where memory is aligned otherwise, as it would be when an
-    epoch goes on at another row.
-    """
-    for first in range(0, rows.count, batch_size):
-        end = min(first + batch_size, rows.count)
-        mine = slice(first + place.rank, end, place.world)
-        size = len(range(first + place.rank, end, place.world))
-        if size == 0:  # a row that does not count
-            mine = slice(first, first + 1)
-        inputs = {name: tensor[mine].clone(memory_format=_DENSE) for name, tensor in rows.inputs.items()}
-        yield Share(Batch(inputs, rows.target[mine].clone(memory_format=_DENSE)), size, end - first)
 
 
 def _nothing(rows: Rows, order: Tensor, of: int) -> Share:

@@ -37,6 +37,25 @@ class Chosen:
         return table if len(self.places) == table.num_rows else table.take(pa.array(self.places))
 
 
+def narrowed(chosen: Iterator[Chosen], order: Tensor, count: int) -> tuple[Iterator[Chosen], Tensor]:
+    """Of `count` wanted rows those alone that `order` names, and their order among themselves."""
+    if len(order) == count:
+        return chosen, order
+    is_named = np.zeros(count, np.bool_)
+    is_named[order.numpy()] = True
+    new_place = np.cumsum(is_named) - 1
+
+    def named() -> Iterator[Chosen]:
+        first = 0
+        for one in chosen:
+            end = first + len(one.places)
+            yield Chosen(one.table, one.places[is_named[first:end]])
+            del one  # before the next is read
+            first = end
+
+    return named(), torch.from_numpy(new_place[order.numpy()])
+
+
 def mixed(task: Task, schema: Schema, chosen: Iterator[Chosen], order: Tensor) -> Rows:
     """Encoded rows, of which the k-th is the `order[k]`-th wanted one; row groups are asked for one by one."""
     first = next(chosen)

@@ -79,11 +79,13 @@ def stream(snapshot: Snapshot, project: Project, place: Place | None = None) -> 
 
 def taken(feed: Feed, epoch: int = 0, first: int = 0) -> list[list[list[float]]]:
     """Each share's rows as numbers, which name them well enough."""
-    found = []
-    for share in feed.shares(epoch, first):
-        values = torch.nan_to_num(share.batch.inputs["numeric"], nan=-1.0).tolist()
-        found.append(values if share.rows else [])
-    return found
+    return [numbers_of(share) for share in feed.shares(epoch, first)]
+
+
+def numbers_of(share: Share) -> list[list[float]]:
+    """The numbers of a share's rows."""
+    values: list[list[float]] = torch.nan_to_num(share.batch.inputs["numeric"], nan=-1.0).tolist()
+    return values if share.rows else []
 
 
 def test_a_stream_gives_every_training_row_once(snapshot: Snapshot, project: Project) -> None:
@@ -107,6 +109,30 @@ def test_a_stream_has_an_order_for_each_epoch_that_the_number_of_ranks_does_not_
     ranks = [taken(stream(snapshot, project, Place(rank, 3))) for rank in range(3)]
     for step, whole in enumerate(alone):
         assert [rank[step] for rank in ranks] == [whole[place::3] for place in range(3)]
+
+
+@pytest.mark.parametrize("world", [2, BATCH - 1, BATCH + 3])
+@pytest.mark.parametrize("from_the_end", [100, 1])
+def test_ranks_of_a_stream_share_its_batches_also_where_some_have_no_row(
+    snapshot: Snapshot, project: Project, world: int, from_the_end: int
+) -> None:
+    alone = taken(stream(snapshot, project))
+    assert 0 < len(alone[-1]) < len(alone[0]) == BATCH
+    first = max(0, len(alone) - from_the_end)
+    ranks = [list(stream(snapshot, project, Place(rank, world)).shares(0, first)) for rank in range(world)]
+    for step, whole in enumerate(alone[first:]):
+        assert [numbers_of(rank[step]) for rank in ranks] == [whole[place::world] for place in range(world)]
+        assert all(len(rank[step].batch.target) == max(1, rank[step].rows) for rank in ranks)
+
+
+def test_a_rank_of_a_stream_makes_tensors_of_its_own_rows_alone(snapshot: Snapshot, project: Project) -> None:
+    made = []
+    for rank in range(3):
+        source = stream(snapshot, project, Place(rank, 3))._source
+        made.append(sum(rows.count for rows in source.epochs(3, BATCH) if rows is not None))
+    count = stream(snapshot, project).count - BATCH
+    assert sum(made) == count
+    assert max(made) - min(made) <= 1
 
 
 @pytest.mark.parametrize("first", [1, 5, 9, 16])
