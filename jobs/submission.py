@@ -14,7 +14,7 @@ from ..platform.errors import Conflict, NotFound, Unavailable
 from ..platform.project import Project, find_project, load_project
 from ..platform.settings import Settings
 from ..platform.state import Run
-from ..platform.state.runs import FAILED, RUNNING, STOPPED
+from ..platform.state.runs import FAILED, FINISHED, RUNNING, STOPPED
 from ..platform.workspace import Workspace
 from .data import add_data, remember_project
 from .remote import Say, Show, run_remote
@@ -138,6 +138,11 @@ def stop(workspace: Workspace, run: Run) -> Run:
         raise Conflict(f"run {run.key} is part of no Ray job that could be stopped: end its process")
     _end(cluster, run.jobs[-1])
     run = workspace.runs.get(run.key)
+    if run.state == FINISHED and run.version is None:
+        raise Conflict(
+            f"run {run.key} had trained to its end, and is stopped before it was registered: "
+            f"`rayloop resume {run.key}` registers it"
+        )
     if run.has_ended:  # its last step was quicker
         raise Conflict(f"run {run.key} has ended already: {run.state}")
     from ..platform.registry import Tracker  # MLflow takes over a second to import

@@ -221,6 +221,28 @@ def test_a_run_is_stopped_and_says_so(cluster: FakeCluster, workspace: Workspace
         submission.stop(workspace, workspace.runs.get(run.key))
 
 
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (None, "had trained to its end, and is stopped before it was registered: `rayloop resume"),
+        (3, "has ended already"),
+    ],
+)
+def test_a_run_that_ends_while_it_is_stopped_says_how(
+    cluster: FakeCluster, workspace: Workspace, known: Known, version: int | None, words: str
+) -> None:
+    run = save(workspace, known)
+    cluster.states["toy-train-1"] = "RUNNING"
+
+    def cancel(job: str) -> None:  # its last step was quicker
+        workspace.runs.change(run.key, state="finished", version=version)
+        cluster.states[job] = "STOPPED"
+
+    cluster.cancel = cancel  # type: ignore[method-assign]
+    with pytest.raises(Conflict, match=f"^run toy-train-1 {words}"):
+        submission.stop(workspace, run)
+
+
 def test_a_job_that_is_no_run_is_stopped_by_its_whole_name(cluster: FakeCluster, workspace: Workspace) -> None:
     cluster.states |= {"toy-train-9": "RUNNING", "old": "SUCCEEDED"}
     assert CliRunner().invoke(main, ["stop", "toy-train-9"]).stdout == "job toy-train-9 is stopped: it had no run yet\n"
