@@ -64,7 +64,7 @@ def test_ray_job_submit_by_hand_trains(live: Live, make_project) -> None:
 def test_a_streamed_table_becomes_a_version(live: Live, make_project) -> None:
     folder = make_project("streamed", workers=2)
     path = folder / "rayloop.yaml"
-    path.write_text(path.read_text().replace("train: {", "train: {input: stream, class_weights: balanced, "))
+    path.write_text(path.read_text().replace("\ntrain: {", "\ntrain: {input: stream, class_weights: balanced, "))
     source = folder / "data/first.parquet"
     pq.write_table(pq.read_table(source), source, row_group_size=50)
     assert "v1 passed its gates" in live.run("train", cwd=folder)
