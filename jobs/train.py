@@ -7,26 +7,28 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import ray
 
 from ..platform.project import Project, find_project, load_project
 from ..platform.settings import Settings
-from ..platform.workspace import Workspace
-from .data import add_data, remember_project
-from .evaluate import register_with_verdict, validate_artifact
 from .report import run_job, say
-from .training.artifact import LoggedModel
-from .training.export import require_exports
-from .training.fit import fit
+from .training.warming import warm_up
+
+if TYPE_CHECKING:  # these import torch and MLflow, which take seconds: the processes of the training start meanwhile
+    from ..platform.workspace import Workspace
+    from .training.artifact import LoggedModel
 
 
 def train(
     workspace: Workspace, project: Project, digest: str | None = None, key: str | None = None
 ) -> Mapping[str, Any]:
     """Train, validate against the champion, register. Returns the version and what was measured."""
+    from .training.export import require_exports
+    from .training.fit import fit
+
     require_exports(project.train.export)
     snapshot = workspace.snapshot(project.name, digest)
     key = key or f"{project.name}-train-{uuid.uuid4().hex[:8]}"
@@ -42,6 +44,8 @@ def train(
 
 def validate_and_register(workspace: Workspace, project: Project, digest: str, logged: LoggedModel) -> dict[str, Any]:
     """The steps that follow every training, of `train` and of `tune` alike."""
+    from .evaluate import register_with_verdict, validate_artifact
+
     snapshot = workspace.snapshot(project.name, digest)
     artifact = workspace.registry.artifact_of(logged.model_uri)
     verdict = validate_artifact(workspace, project, snapshot, artifact, logged.plan.input)
@@ -70,11 +74,15 @@ def main(project_file: Path | None, snapshot: str | None, key: str | None) -> No
     def work() -> Mapping[str, Any]:
         path = find_project(project_file)
         project = load_project(path)
+        ray.init(log_to_driver=True, configure_logging=False)
+        warm_up(project.train.least_workers)
+        from ..platform.workspace import Workspace
+        from .data import add_data, remember_project
+
         workspace = Workspace(Settings.load())
         if snapshot is None and not workspace.projects.snapshots(project.name):
             remember_project(workspace, project, path.parent)
             add_data(workspace, project, say)
-        ray.init(log_to_driver=True, configure_logging=False)
         return train(workspace, project, snapshot, key)
 
     run_job(work)

@@ -10,7 +10,7 @@ import ray.train
 from ray.train import UserCallback
 
 from ...platform.data import Store
-from ...platform.registry.outbox import Outbox
+from ...platform.outbox import Outbox
 from ...platform.settings import Settings
 from ...platform.state import Runs
 from ..report import Progress, say_progress

@@ -27,5 +27,6 @@ def set_determinism(wish: Wish, device: torch.device) -> bool:
         os.environ.setdefault(WORKSPACE_VARIABLE, ":4096:8")
         torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = chosen
-    torch.use_deterministic_algorithms(chosen)
+    # Not `use_deterministic_algorithms`: it imports the compiler, most of a second, which `compile` alone needs.
+    torch.set_deterministic_debug_mode("error" if chosen else "default")  # type: ignore[no-untyped-call]
     return chosen

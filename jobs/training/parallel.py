@@ -95,6 +95,7 @@ def _checkpoint_activations(module: nn.Module) -> None:
 def _compile(task: Task, module: nn.Module, sample: Batch) -> str:
     """Compile in place, and try it; returns why it runs uncompiled, or nothing."""
     plain = module.forward
+    torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())  # the compiler's own, too
 
     def forward(*inputs: Any, **named: Any) -> Any:
         """A frame of ours: torch skips those of its own modules, such as Sequential."""

@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from ..settings import Settings
-from .outbox import Refused
+from ..outbox import Refused
 from .server import require_answer
 
 KEY_TAG = "rayloop.key"

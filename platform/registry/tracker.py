@@ -25,7 +25,7 @@ from ..model.signature import Signature
 from ..settings import Settings
 from ..state.runs import FAILED, FINISHED, STOPPED, UNREGISTERED, Runs
 from .delivery import Delivery, Ended, Facts, Message, Numbers, Text, Trial, from_plain, to_plain
-from .outbox import Outbox
+from ..outbox import Outbox
 
 logger = logging.getLogger(__name__)
 

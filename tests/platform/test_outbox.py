@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from rayloop.platform.registry.outbox import Outbox, Refused
+from rayloop.platform.outbox import Outbox, Refused
 
 
 class Receiver:
