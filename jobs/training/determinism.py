@@ -28,5 +28,5 @@ def set_determinism(wish: Wish, device: torch.device) -> bool:
         torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = chosen
     # Not `use_deterministic_algorithms`: it imports the compiler, most of a second, which `compile` alone needs.
-    torch.set_deterministic_debug_mode("error" if chosen else "default")  # type: ignore[no-untyped-call]
+    torch.set_deterministic_debug_mode("error" if chosen else "default")
     return chosen

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 
 import ray
+
+IMPORTED = (
+    "ray.train.v2._internal.execution.controller.controller",
+    "rayloop.jobs.training.callback",
+    "rayloop.jobs.training.worker",
+)
 
 
 def warm_up(workers: int) -> None:
@@ -22,9 +29,8 @@ def warm_up(workers: int) -> None:
 
 
 def _import() -> None:
-    import ray.train.v2._internal.execution.controller.controller
-
-    from . import callback, worker  # noqa: F401
+    for name in IMPORTED:
+        importlib.import_module(name)
 
 
 __all__ = ["warm_up"]

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from ..settings import Settings
 from ..outbox import Refused
+from ..settings import Settings
 from .server import require_answer
 
 KEY_TAG = "rayloop.key"

@@ -22,10 +22,10 @@ from ..data import Store
 from ..errors import Conflict, InvalidInput, RayloopError, Unavailable
 from ..model import flavor
 from ..model.signature import Signature
+from ..outbox import Outbox
 from ..settings import Settings
 from ..state.runs import FAILED, FINISHED, STOPPED, UNREGISTERED, Runs
 from .delivery import Delivery, Ended, Facts, Message, Numbers, Text, Trial, from_plain, to_plain
-from ..outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
