@@ -38,6 +38,7 @@ ADVISED: Mapping[str, str] = {
     "RAY_worker_niceness": "0",
     # Ray Train asks its workers for reports this often; 2 s by default, and each report waits for it.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_preload_python_modules": "rayloop.jobs.training.preload",  # does nothing but in a training's worker
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AUTH_MODE": "disabled",  # explicit: else a token in the home folder decides; the cluster binds loopback
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -75,7 +75,7 @@ def main(project_file: Path | None, snapshot: str | None, key: str | None) -> No
         path = find_project(project_file)
         project = load_project(path)
         ray.init(log_to_driver=True, configure_logging=False)
-        warm_up(project.train.least_workers)
+        warm_up(project.train)
         from ..platform.workspace import Workspace
         from .data import add_data, remember_project
 

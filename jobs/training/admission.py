@@ -66,3 +66,9 @@ def wait_for_resources(
             say(f"waiting for resources: {reason}")
             is_told = True
         sleep(POLL_S)
+
+
+def shown_workers(project: Project) -> str:
+    """The number of workers as a person reads it."""
+    least, most = project.train.least_workers, project.train.most_workers
+    return str(least) if least == most else f"{least} to {most}"

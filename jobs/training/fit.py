@@ -6,36 +6,41 @@ import io
 import math
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.train
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from ...platform.data import Snapshot
 from ...platform.errors import RayloopError, Unavailable
 from ...platform.model.schema import Schema
 from ...platform.project import Project
-from ...platform.registry import Tracker
+from ...platform.state.runs import require_key
 from ...platform.workspace import Workspace
 from ..report import say
-from .admission import lacking, minutes_to_wait, wait_for_resources
-from .artifact import LoggedModel, log_artifact
+from .admission import lacking, minutes_to_wait, shown_workers, wait_for_resources
 from .callback import EpochReporter
 from .checkpoint import Checkpoints
 from .loop import Plan, TrainingDiverged
 from .preparation import prepare
-from .provenance import log_provenance, shown_workers
 from .reader import open_parts
 from .run import Run, fingerprint, raise_failure
+from .warming import WORKER_VARIABLES
 from .witness import log_witness
 from .worker import STATE_FILE, train_worker
+
+if TYPE_CHECKING:  # these import MLflow, which takes most of a second: the first step does not wait for it
+    from ...platform.registry import Tracker
+    from .artifact import LoggedModel
 
 BYTES_OF_CELL = 20  # of a table and its tensors, while one is made of the other
 ELASTIC_LOOK_S = 20.0  # between looks for room for more workers; to take it up costs a restart
@@ -77,6 +82,7 @@ def fit(
     Raises TrainingDiverged, TrainingFailed or Unavailable; the run is marked failed in MLflow then.
     """
     began_s = time.monotonic()
+    require_key(key)
     wait_for_resources(project, ray.cluster_resources, ray.available_resources, say)
     plan = _with_input(Plan.of(project, overrides), project, snapshot)
     parts = open_parts(snapshot, project, plan.input)
@@ -84,20 +90,41 @@ def fit(
     run = Run(workspace.store, key)
     run.begin(fingerprint(project, plan, schema, snapshot, Path.cwd()))
     run.forget_failure()
-    tracker = Tracker(workspace.settings, project.name, key, kind="train")
-    log_provenance(tracker, project, snapshot, plan)
-    try:
-        state = _train(workspace, project, snapshot, schema, plan, run)
-    except Exception:
-        with suppress(Unavailable):  # the store may be what fails: its first sentence says more than its last
-            tracker.finish("FAILED")
-        raise
+    with ThreadPoolExecutor(1, "begins the run") as pool:
+        begun: Future[Tracker] = pool.submit(_begin_run, workspace, project, snapshot, plan, key)
+        try:
+            state = _train(workspace, project, snapshot, schema, plan, run)
+        except Exception:
+            with suppress(RayloopError):  # the store may be what fails: its first sentence says more than its last
+                begun.result().finish("FAILED")
+            raise
+        tracker = begun.result()
+    from .artifact import log_artifact
+
     log_witness(tracker, state["kept"])
     tracker.log_history(state["history"])  # what the reporter told already is not told again, and what it lost is
     logged = log_artifact(tracker, project, schema, plan, state["best"], parts)
     tracker.finish()
     last = state["history"][-1]
     return Fitted(logged, last, float(state["best_score"]), time.monotonic() - began_s)
+
+
+def _begin_run(workspace: Workspace, project: Project, snapshot: Snapshot, plan: Plan, key: str) -> Tracker:
+    """Write down what is trained, while the workers start."""
+    from ...platform.registry import Tracker
+    from .provenance import log_provenance
+
+    tracker = Tracker(workspace.settings, project.name, key, kind="train")
+    log_provenance(tracker, project, snapshot, plan)
+    return tracker
+
+
+class _Trainer(TorchTrainer):  # type: ignore[misc]
+    """Without Ray's cleaner, for which every start waits 1.5 s: the placement group ends with our job, which waits."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        made = super()._create_default_callbacks()
+        return [callback for callback in made if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
 def _train(
@@ -116,7 +143,7 @@ def _train(
     train = project.train
     workers = train.least_workers, train.most_workers
     say(f"training on {shown_workers(project)} {'GPU' if train.gpu else 'CPU'} worker(s), {plan.epochs} epochs")
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         train_worker,
         train_loop_config={
             "project": project.model_dump(mode="json", by_alias=True),
@@ -139,6 +166,7 @@ def _train(
             failure_config=FailureConfig(
                 max_failures=train.max_failures, controller_failure_limit=_minutes_to_replace(project)
             ),
+            worker_runtime_env={"env_vars": dict(WORKER_VARIABLES)},
             callbacks=[EpochReporter(workspace.settings, project.name, run.key, plan.epochs)],
         ),
     )
@@ -205,4 +233,4 @@ def _our_error(error: BaseException, project: Project) -> RayloopError:
     return TrainingFailed(f"training failed: {lines[-1].strip() if lines else type(last).__name__}")
 
 
-__all__ = ["Fitted", "TrainingDiverged", "TrainingFailed", "fit", "log_provenance", "require_resources"]
+__all__ = ["Fitted", "TrainingDiverged", "TrainingFailed", "fit", "require_resources"]

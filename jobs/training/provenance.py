@@ -13,6 +13,7 @@ from ...platform.errors import RayloopError
 from ...platform.project import Project
 from ...platform.registry import Tracker, environment_lock
 from ..report import say
+from .admission import shown_workers
 from .loop import Plan
 
 CODE_FILE, DIFF_FILE, LOCK_FILE, PROJECT_FILE, MANIFEST_FILE, PLAN_FILE = (
@@ -52,9 +53,3 @@ def log_origin(tracker: Tracker, project: Project, snapshot: Snapshot) -> None:
     tracker.log_text(LOCK_FILE, environment_lock())
     tracker.log_text(PROJECT_FILE, project.model_dump_json(by_alias=True, indent=1))
     tracker.log_text(MANIFEST_FILE, snapshot.manifest.to_json().decode())
-
-
-def shown_workers(project: Project) -> str:
-    """The number of workers as a person reads it."""
-    least, most = project.train.least_workers, project.train.most_workers
-    return str(least) if least == most else f"{least} to {most}"

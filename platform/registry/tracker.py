@@ -19,12 +19,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from ..data import Store
-from ..errors import Conflict, InvalidInput, RayloopError, Unavailable
+from ..errors import Conflict, RayloopError, Unavailable
 from ..model import flavor
 from ..model.signature import Signature
 from ..outbox import Outbox
 from ..settings import Settings
-from ..state.runs import FAILED, FINISHED, STOPPED, UNREGISTERED, Runs
+from ..state.runs import FAILED, FINISHED, STOPPED, UNREGISTERED, Runs, require_key
 from .delivery import Delivery, Ended, Facts, Message, Numbers, Text, Trial, from_plain, to_plain
 
 logger = logging.getLogger(__name__)
@@ -40,8 +40,7 @@ class Tracker:
     """One run, found again by its key when a job is run a second time."""
 
     def __init__(self, settings: Settings, project: str, key: str, kind: str) -> None:
-        if not key or "'" in key:  # MLflow's queries have no way to write it
-            raise InvalidInput(f"the run's key {key!r} must not be empty, nor hold a quote")
+        require_key(key)
         self.key = key
         self.runs = Runs(Store(settings.store))
         self._settings = settings

@@ -23,6 +23,12 @@ RECORD_FILE, PROGRESS_FILE, LATE_FILE, TEXTS_FOLDER, MODEL_FOLDER = (
 RUNNING, FINISHED, FAILED, STOPPED, UNREGISTERED = "running", "finished", "failed", "stopped", "unregistered"
 
 
+def require_key(key: str) -> None:
+    """Raise InvalidInput where a run can't be named so."""
+    if not key or "'" in key:  # MLflow's queries have no way to write it
+        raise InvalidInput(f"the run's key {key!r} must not be empty, nor hold a quote")
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run as it was last written down; `key` names it, and the same key goes on where it stopped."""
