@@ -168,7 +168,7 @@ def test_a_node_that_goes_away_with_notice_loses_one_step_at_most(live: Live, sl
     code = (slow / "slow.py").read_text()
     count = f"""
         import torch.distributed as dist
-        if module.training and dist.get_rank() == 0:
+        if module.training and dist.get_rank() == 0 and 2 < len(batch.target) <= 32:
             with open({str(counted)!r}, "a") as file:
                 file.write("step ")
         time.sleep("""
@@ -187,9 +187,8 @@ def test_a_node_that_goes_away_with_notice_loses_one_step_at_most(live: Live, sl
     result = job.result()
     assert weights(live, result) == calm
     rows = part_tables(live.workspace.snapshot("faulty"), load_project(slow / "rayloop.yaml"))["train"].num_rows
-    tries, steps = 2, 8 * math.ceil(rows / 64)
-    # Each try computes one loss more, to learn whether the module's buffers change.
-    assert len(counted.read_text().split()) <= steps + tries + 1
+    steps = 8 * math.ceil(rows / 64)  # of 32 rows on each rank; a try also computes a loss of 2, and one of more
+    assert steps <= len(counted.read_text().split()) <= steps + 1
 
 
 def test_the_workers_become_more_and_fewer_with_the_cluster(live: Live, slow: Path) -> None:
