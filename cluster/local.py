@@ -162,6 +162,12 @@ class LocalCluster:
         self._known["workers"].append(node)
         self._save()
 
+    def forget_dead_nodes(self) -> None:
+        """Count no node among those that can be removed whose process has ended by itself."""
+        living = {process.pid for process in self.owner.processes()}
+        self._known["workers"] = [node for node in self._known["workers"] if node["pid"] in living]
+        self._save()
+
     def remove_node(self) -> bool:
         """End the node that was added last; False where none is left. Work on it starts again elsewhere."""
         if not self._known["workers"]:
@@ -222,6 +228,7 @@ def scale_local(cluster: LocalCluster, have_cpus: float, have_gpus: float, cpus:
 
     Raises Conflict where the head alone has more.
     """
+    cluster.forget_dead_nodes()
     more_cpus = math.ceil((cpus if cpus is not None else have_cpus) - have_cpus)
     more_gpus = math.ceil((gpus if gpus is not None else have_gpus) - have_gpus)
     while more_cpus < 0 or more_gpus < 0:

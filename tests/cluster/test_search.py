@@ -231,6 +231,8 @@ def test_several_objectives_conditions_and_a_warm_start(live: Live, tmp_path: Pa
 def test_two_workers_of_a_trial_train_as_one_does(live: Live, tmp_path: Path) -> None:
     search = "{trials: 2, concurrent: 2, epochs: 3, searcher: grid, space: {learning_rate: {choice: [0.003, 0.01]}}}"
     folder = make(tmp_path, "grouped", search)
+    path = folder / "rayloop.yaml"
+    path.write_text(path.read_text().replace("task: {", "task: {params: {dropout: 0.0}, "))  # each rank draws its own
     live.run("tune", "--key", "alone", cwd=folder)
     (folder / "two.py").write_text(TWO_WORKERS)
     command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", live.settings.address]
@@ -242,4 +244,4 @@ def test_two_workers_of_a_trial_train_as_one_does(live: Live, tmp_path: Path) ->
         assert both.outcome == FINISHED
         assert both.epochs == alone.epochs == 3
         losses = [[report.metrics["train_loss"] for report in trial.reports] for trial in (alone, both)]
-        assert losses[1] == pytest.approx(losses[0], rel=0.02)
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4)
