@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +19,7 @@ import ray.train
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
@@ -44,6 +47,7 @@ if TYPE_CHECKING:  # these import MLflow, which takes most of a second: the firs
 
 BYTES_OF_CELL = 20  # of a table and its tensors, while one is made of the other
 ELASTIC_LOOK_S = 20.0  # between looks for room for more workers; to take it up costs a restart
+MOST_NICENESS = 19
 LEAST_TRIES = 3  # of Ray's controller, which may also fail for a moment's reason
 MEMORY_SHARE = 0.5  # of a node's memory that rows may take before they are streamed
 
@@ -110,7 +114,9 @@ def fit(
 
 
 def _begin_run(workspace: Workspace, project: Project, snapshot: Snapshot, plan: Plan, key: str) -> Tracker:
-    """Write down what is trained, while the workers start."""
+    """Write down what is trained, while the workers start; their imports go before MLflow's."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), MOST_NICENESS)  # of this thread alone
     from ...platform.registry import Tracker
     from .provenance import log_provenance
 
@@ -120,11 +126,14 @@ def _begin_run(workspace: Workspace, project: Project, snapshot: Snapshot, plan:
 
 
 class _Trainer(TorchTrainer):  # type: ignore[misc]
-    """Without Ray's cleaner, for which every start waits 1.5 s: the placement group ends with our job, which waits."""
+    """Without two processes of Ray Train's that each take a second to import at the first step.
+
+    For its cleaner every start waits, and a placement group ends with our job anyhow; and there are no Ray datasets.
+    """
 
     def _create_default_callbacks(self) -> list[Any]:
         made = super()._create_default_callbacks()
-        return [callback for callback in made if not isinstance(callback, PlacementGroupCleanerCallback)]
+        return [one for one in made if not isinstance(one, (PlacementGroupCleanerCallback, DatasetsCallback))]
 
 
 def _train(

@@ -57,6 +57,10 @@ class Alone:
 class Watcher(Protocol):
     """Who looks on; what it finds is told among the metrics, and nothing of the training changes."""
 
+    def first_step_ended(self) -> None:
+        """Hear that the first step of this try is done."""
+        ...
+
     def epoch_begins(self) -> None:
         """Hear that the next steps are those of an epoch, or of the rest of one."""
         ...
@@ -72,6 +76,9 @@ class Watcher(Protocol):
 
 class Nobody:
     """Nobody looks on."""
+
+    def first_step_ended(self) -> None:
+        """Hear nothing."""
 
     def epoch_begins(self) -> None:
         """Hear nothing."""
@@ -155,6 +162,7 @@ class Session:
     def _count_step(self) -> None:
         self._steps += 1
         if self._steps == 1:
+            self.watcher.first_step_ended()
             self.outside.begin()
 
     def _look(self) -> bool:

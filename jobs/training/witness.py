@@ -72,6 +72,11 @@ class Witness:
             self._profiler = StepProfiler(store, name)
             self.timer.on_step.append(self._profiler.step)
 
+    def first_step_ended(self) -> None:
+        """Take down when this try took its first step."""
+        if self._is_on:
+            self._seen["starts"][-1]["first_step_s"] = time.time()
+
     def epoch_begins(self) -> None:
         """Begin to count the epoch's time; the first time, go on from what a restored checkpoint knew."""
         if self._is_on and not self._has_begun:
