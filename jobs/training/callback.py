@@ -15,8 +15,8 @@ from ...platform.settings import Settings
 from ...platform.state import Runs
 from ..report import Progress, say_progress
 
-Report = tuple[int, float, int, dict[str, float]]
-"""Its number, when it came, its epoch and the metrics."""
+Report = tuple[int, float, int, int, dict[str, float]]
+"""Its number, when it came, the last epoch that came with it, its epoch and the metrics."""
 
 MOST_REPORTS = 1_000
 
@@ -37,8 +37,9 @@ class EpochReporter(UserCallback):  # type: ignore[misc]
         """Called by Ray Train with one entry for each rank."""
         if self._teller is None:  # made here, not in __init__: the callback travels by pickle
             self._teller = _Teller(self._settings, self._project, self._key, self._epochs)
-        for epoch, report in lines_of(metrics[0]):
-            self._teller.tell(epoch, report)
+        lines = lines_of(metrics[0])
+        for epoch, report in lines:
+            self._teller.tell(epoch, report, lines[-1][0])
 
 
 class _Teller:
@@ -53,19 +54,19 @@ class _Teller:
         self._far: Outbox[Report] = Outbox(self._tell_far, f"MLflow, run {key}", capacity=MOST_REPORTS)
         self._delivery: Any = None
 
-    def tell(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Queue what is known of an epoch."""
+    def tell(self, epoch: int, metrics: dict[str, float], last: int) -> None:
+        """Queue what is known of an epoch; `last` is the last one that is told of at the same time."""
         self._told += 1
-        report = (self._told, time.time(), epoch, metrics)
+        report = (self._told, time.time(), last, epoch, metrics)
         self._near.put(report)
         self._far.put(report)
 
     def _tell_near(self, reports: Sequence[Report]) -> None:
-        for number, now_s, epoch, metrics in reports:
+        for number, now_s, last, epoch, metrics in reports:
             if number > self._said:  # a store that fails is tried again, and nothing is said twice
-                say_progress(Progress(epoch, self._epochs, self._left_s(epoch, now_s), shown(metrics)))
+                say_progress(Progress(epoch, self._epochs, self._left_s(last, now_s), shown(metrics)))
                 self._said = number
-        _, _, epoch, metrics = reports[-1]
+        _, _, _, epoch, metrics = reports[-1]
         Runs(Store(self._settings.store)).progress(self._key, epoch, self._epochs, metrics)
 
     def _left_s(self, epoch: int, now_s: float) -> float | None:
@@ -80,7 +81,7 @@ class _Teller:
 
         if self._delivery is None:
             self._delivery = Delivery(self._settings, self._project, self._key, "train", makes=False)
-        self._delivery.send([Numbers(metrics, epoch, int(now_s * 1000)) for _, now_s, epoch, metrics in reports])
+        self._delivery.send([Numbers(metrics, epoch, int(now_s * 1000)) for _, now_s, _, epoch, metrics in reports])
 
 
 def lines_of(report: dict[str, Any]) -> list[tuple[int, dict[str, float]]]:

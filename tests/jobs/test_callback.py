@@ -98,3 +98,20 @@ def test_a_store_that_can_t_be_written_ends_nothing_and_nothing_is_said_twice(
     place.unlink()  # now it can, and the next try writes it
     wait((place / "runs/k/progress.json").exists)
     assert count() == 3
+
+
+def test_epochs_that_come_together_are_all_told_the_time_that_the_last_of_them_leaves(
+    settings: Settings, workspace: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace.runs.begin("k", "toy", "train")
+    reporter = EpochReporter(settings, "toy", "k", 40)
+    reporter.after_report(None, [{"lines": [[1, {"train_loss": 0.5}]]}], None)
+    time.sleep(0.1)
+    reporter.after_report(None, [{"lines": [[epoch, {"train_loss": 0.5}] for epoch in range(2, 22)]}], None)
+    wait(lambda: workspace.runs.get("k").epoch == 21)
+    seen = [progress for line in capfd.readouterr().out.splitlines() if (progress := parse_progress(line))]
+    assert [progress.epoch for progress in seen] == list(range(1, 22))
+    # The second epoch alone would leave 38 times the 0.1 s and more that both reports are apart.
+    assert seen[1].left_s is not None
+    assert seen[-1].left_s is not None
+    assert seen[1].left_s == pytest.approx(seen[-1].left_s, rel=0.2)
