@@ -72,5 +72,5 @@ def store_verdict(workspace: Workspace, version: ModelVersion, verdict: Verdict)
 def measure_on(model: LoadedModel, test: PartRows) -> dict[str, float]:
     """Metrics of a model on the rows of a part, piece by piece."""
     schema = model.schema
-    tables = test.tables([feature.name for feature in schema.features] + [schema.target.name])
+    tables = test.tables(schema.columns)
     return measure(model.task, model.module, (encode_rows(model.task, schema, table) for table in tables))

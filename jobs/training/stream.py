@@ -32,14 +32,9 @@ class Source:
     plan: Plan
     place: Place
 
-    @property
-    def columns(self) -> list[str]:
-        """Those that are read."""
-        return [feature.name for feature in self.schema.features] + [self.schema.target.name]
-
     def any_row(self) -> Rows:
         """One row, for a step in which this process has none."""
-        return encode_rows(self.task, self.schema, self.reader.first(self.columns, 1)).to(self.place.device)
+        return encode_rows(self.task, self.schema, self.reader.first(self.schema.columns, 1)).to(self.place.device)
 
     def epochs(self, first_epoch: int, skipped: int) -> Iterator[Rows | None]:
         """Windows of an epoch, without its first `skipped` rows, and of all that follow; None ends each epoch."""
@@ -62,7 +57,7 @@ class Source:
             order = shuffled(count, mix(seed, number + 1))
             mine = order[(places >= skipped) & is_own(places, self.plan.batch_size, self.place)]
             if len(mine):
-                chosen = (self.reader.choose(group, self.columns) for group in window)
+                chosen = (self.reader.choose(group, self.schema.columns) for group in window)
                 yield mixed(self.task, self.schema, *narrowed(chosen, mine, count))  # not kept here by any name
 
 

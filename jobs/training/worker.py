@@ -94,8 +94,8 @@ def train_rank(
     """Train on this rank until the plan's end, or raise an error of ours; a final one is noted for the job."""
 
     def columns() -> str:
-        names = [feature.name for feature in schema.features] + [schema.target.name]
-        return suspects(schema, open_parts(open_snapshot(store, digest), project, "stream")["train"].tables(names))
+        train = open_parts(open_snapshot(store, digest), project, "stream")["train"]
+        return suspects(schema, train.tables(schema.columns))
 
     with noted(run, plan, tell, columns):
         task, snapshot = find_task(project.task.use, Path.cwd()), open_snapshot(store, digest)
@@ -125,9 +125,8 @@ def open_rows(
     """What is trained on, what is held out, and a few rows to try things on."""
     if plan.input == "stream":
         parts = read_parts(snapshot, project)
-        columns = [feature.name for feature in schema.features] + [schema.target.name]
         # A table that is not held in memory has more held-out rows than are needed.
-        first = parts["validation"].first(columns, MOST_HELD_OUT_ROWS)
+        first = parts["validation"].first(schema.columns, MOST_HELD_OUT_ROWS)
         held_out = encode_rows(task, schema, first).to(place.device)
         return StreamFeed(parts["train"], task, schema, plan, place), held_out, held_out
     tables = part_tables(snapshot, project)

@@ -46,6 +46,11 @@ class Schema:
             object.__setattr__(self, kind, tuple(feature for feature in self.features if feature.kind == kind))
 
     @property
+    def columns(self) -> list[str]:
+        """The columns that a training reads: the features' in their order, and the target's."""
+        return [*(feature.name for feature in self.features), self.target.name]
+
+    @property
     def constants(self) -> tuple[str, ...]:
         """Names of numbers and texts that had one value, or none, in every training row; a gap is none."""
         numbers = [feature.name for feature in self.numeric if not feature.edges]
